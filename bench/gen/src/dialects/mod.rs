@@ -1,0 +1,4 @@
+//! One file per wire protocol.
+pub mod native;
+pub mod raw;
+pub mod socketio;

@@ -1,0 +1,134 @@
+/**
+ * `bun run bench`: measures our server beside its peers and prints the tables. See README.md.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readBareWork } from './bare.ts'
+import { type BenchDatabase, startDatabase } from './database.ts'
+import { canPin, describeMachine, leaveServerCore, waitForQuiet } from './machine.ts'
+import { type Options, readOptions } from './options.ts'
+import { buildGenerator, type Peer, PEERS } from './peers.ts'
+import { type Circumstances, renderReport } from './report.ts'
+import type { Result } from './results.ts'
+import { SCENARIOS } from './scenarios.ts'
+import { measureStarts } from './start.ts'
+import { type Setting, takeTurn } from './turn.ts'
+import { type BenchUser, makeUsers, writeUsers } from './users.ts'
+import { readVersions } from './versions.ts'
+
+/** As many as the storm opens and the recovery brings back. */
+const USERS = 5000
+const SECRET = 'only-for-the-bench-0123456789abcdef-0123456789abcdef'
+
+async function bench(options: Options): Promise<void> {
+  const generator = await buildGenerator()
+  const absent: string[] = []
+  const peers = await available(options, absent)
+  leaveServerCore()
+  const folder = mkdtempSync(join(tmpdir(), 'rialto-bench-'))
+  let database: BenchDatabase | undefined
+  const results: Result[] = []
+  try {
+    const people = makeUsers(USERS, SECRET)
+    const users = join(folder, 'users.tsv')
+    writeUsers(users, people)
+    if (peers.some(({ needsDatabase }) => needsDatabase)) {
+      database = await startDatabase(folder, people)
+    }
+    const setting = { generator, folder, users, secret: SECRET, seconds: options.seconds, database }
+    await measure(peers, options, await withBareWork(peers, people, setting), (result) => {
+      results.push(result)
+      console.log(progress(result))
+    })
+  } finally {
+    await database?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  const report = renderReport(results, await circumstances(absent, database?.version))
+  console.log(`\n${report}`)
+  if (options.quick) return
+  const lines = results.map((result) => `${JSON.stringify(result)}\n`)
+  writeFileSync(join(import.meta.dir, 'results.jsonl'), lines.join(''))
+  writeFileSync(join(import.meta.dir, 'RESULTS.md'), report)
+}
+
+async function measure(
+  peers: readonly Peer[],
+  options: Options,
+  setting: Setting,
+  onResult: (result: Result) => void,
+): Promise<void> {
+  for (let round = 0; round < options.rounds; round++) {
+    for (const peer of inTurn(peers, round)) {
+      await waitForQuiet(options.quietSeconds)
+      const scenarios = scenariosOf(peer, options).filter((name) => !name.startsWith('start'))
+      if (scenarios.length > 0) await takeTurn(peer, scenarios, round, setting, onResult)
+    }
+  }
+  const starts = options.scenarios.some((name) => name.startsWith('start'))
+  if (starts && peers.some(({ name }) => name === 'ours')) {
+    await measureStarts(options.rounds, setting, onResult)
+  }
+}
+
+async function withBareWork(
+  peers: readonly Peer[],
+  people: readonly BenchUser[],
+  setting: Setting,
+): Promise<Setting> {
+  if (!peers.some(({ name }) => name === 'bare-http')) return setting
+  return { ...setting, bareWork: await readBareWork(people[0]?.token ?? '', setting) }
+}
+
+async function circumstances(
+  absent: readonly string[],
+  postgres: string | undefined,
+): Promise<Circumstances> {
+  const versions = await readVersions()
+  return {
+    command: `bun run bench ${process.argv.slice(2).join(' ')}`.trim(),
+    date: new Date().toISOString().slice(0, 10),
+    machine: describeMachine(),
+    pinning: canPin
+      ? 'The server has one core; the generator and Postgres share the other.'
+      : 'Nothing is pinned: server, generator and Postgres share the cores.',
+    versions: postgres === undefined ? versions : { ...versions, PostgreSQL: postgres },
+    absent,
+  }
+}
+
+/** The chosen peers that can run; the others are said to be absent. */
+async function available(options: Options, absent: string[]): Promise<readonly Peer[]> {
+  const peers: Peer[] = []
+  for (const peer of PEERS) {
+    if (!options.peers.includes(peer.name) || scenariosOf(peer, options).length === 0) continue
+    const reason = await peer.prepare?.()
+    if (reason === undefined) peers.push(peer)
+    else absent.push(`${peer.title}: ${reason}`)
+  }
+  return peers
+}
+
+function scenariosOf(peer: Peer, options: Options): string[] {
+  const own = SCENARIOS.filter(({ group }) => peer.groups.includes(group))
+  return own.map(({ name }) => name).filter((name) => options.scenarios.includes(name))
+}
+
+/** Another order each round: what warms up or throttles in time must not favour anybody. */
+function inTurn(peers: readonly Peer[], round: number): readonly Peer[] {
+  if (round % 2 === 1) return peers.toReversed()
+  const first = round % peers.length
+  return [...peers.slice(first), ...peers.slice(0, first)]
+}
+
+function progress({ peer, scenario, round, figures, failures, failure }: Result): string {
+  const shown = ['rate', 'rate_per_cpu', 'p50_ms', 'p99_ms', 'event_bytes', 'server_cpu']
+  const said = [...shown, 'postgres_cpu', 'generator_cpu', 'others_cpu', 'kib_per_connection']
+    .filter((name) => figures[name] !== undefined)
+    .map((name) => `${name}=${Number(figures[name]?.toPrecision(4))}`)
+  const trouble = failures > 0 ? ` FAILED ${failures}: ${failure}` : ''
+  return `round ${round + 1} ${peer} ${scenario}: ${said.join(' ')}${trouble}`
+}
+
+await bench(readOptions(process.argv.slice(2)))

@@ -1,0 +1,54 @@
+import { SQL } from 'bun'
+import { prepareDatabase } from '../db/roles.ts'
+import { systemClock } from '../src/kernel/clock.ts'
+import { createLogger } from '../src/kernel/log.ts'
+import type { BenchUser } from './users.ts'
+
+/** Brings an empty database up to date and stores the users, their sessions and conversations. */
+export async function seed(ownerUrl: string, users: readonly BenchUser[]): Promise<void> {
+  const clock = systemClock
+  const log = createLogger({ level: 'warn', clock })
+  await prepareDatabase({ ownerUrl, clock, log })
+  const ids = users.map(({ id }) => id)
+  const even = users.filter((_, index) => index % 2 === 0)
+  const odd = users.filter((_, index) => index % 2 === 1)
+  const sql = new SQL(ownerUrl, { max: 1 })
+  try {
+    await sql.begin(async (tx) => {
+      await tx`
+        insert into users (id, email, username, name, roles)
+        select id, 'bench-' || n || '@example.org', 'bench-' || n, 'Bench ' || n, '{user}'
+        from unnest(${tx.array(ids, 'uuid')}) with ordinality as u(id, n)`
+      await tx`
+        insert into sessions (id, user_id, address, expires_at)
+        select session, id, '127.0.0.1', now() + interval '1 day'
+        from unnest(
+          ${tx.array(ids, 'uuid')},
+          ${tx.array(
+            users.map(({ session }) => session),
+            'uuid',
+          )}
+        ) as u(id, session)`
+      await tx`
+        insert into conversations (id, user_a, user_b)
+        select conversation, least(one, other), greatest(one, other)
+        from unnest(
+          ${tx.array(
+            even.map(({ conversation }) => conversation),
+            'uuid',
+          )},
+          ${tx.array(
+            even.map(({ id }) => id),
+            'uuid',
+          )},
+          ${tx.array(
+            odd.map(({ id }) => id),
+            'uuid',
+          )}
+        ) as c(conversation, one, other)`
+    })
+    await sql`analyze users, sessions, conversations`
+  } finally {
+    await sql.close()
+  }
+}

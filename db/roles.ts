@@ -1,0 +1,85 @@
+import { createHmac } from 'node:crypto'
+import type { SQL } from 'bun'
+import type { Clock } from '../src/kernel/clock.ts'
+import type { Logger } from '../src/kernel/log.ts'
+import { migrateSchema } from './migrate.ts'
+import { isConnectionFailure, sqlState } from './transaction.ts'
+
+/**
+ * Two roles: the owner, who migrates and whose URL the operator gives, and the server's own, made
+ * here, which can read and write rows but not change tables, empty them or add triggers. What a
+ * hostile statement inside the server could do is bounded by the second.
+ */
+
+export interface PreparedDatabase {
+  /** The URL that the server works with. */
+  readonly url: string
+  /** False where the owner may not create roles, so that the server runs as the owner. */
+  readonly separated: boolean
+}
+
+/** How long a database that is not there yet (containers starting together) is waited for. */
+const WAIT_MS_MAX = 30_000
+
+/**
+ * Brings the database up to date and makes the server's role, under one advisory lock, so that
+ * instances may start together.
+ */
+export async function prepareDatabase(options: {
+  ownerUrl: string
+  clock: Clock
+  log: Logger
+}): Promise<PreparedDatabase> {
+  const { ownerUrl, clock, log } = options
+  const startMs = clock.monotonicMs()
+  for (;;) {
+    try {
+      return await migrateSchema(ownerUrl, log, (sql) => prepareRole(sql, ownerUrl, log))
+    } catch (error) {
+      if (!isConnectionFailure(error) || clock.monotonicMs() - startMs > WAIT_MS_MAX) throw error
+      log.warn('waiting for the database', { error: (error as Error).message })
+      await clock.sleep(500)
+    }
+  }
+}
+
+async function prepareRole(sql: SQL, ownerUrl: string, log: Logger): Promise<PreparedDatabase> {
+  const url = new URL(ownerUrl)
+  const [row] = await sql`select current_database() as database`
+  const role = `${row.database}_server`
+  // Every instance has the owner's password, so all of them come to the same one for the server.
+  const password =
+    url.password === ''
+      ? undefined
+      : createHmac('sha256', decodeURIComponent(url.password)).update(role).digest('base64url')
+  try {
+    await createRole(sql, role, password)
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error
+    log.warn('the database owner may not create roles: the server runs as the owner', { role })
+    return { url: ownerUrl, separated: false }
+  }
+  url.username = role
+  if (password !== undefined) url.password = password
+  return { url: url.href, separated: true }
+}
+
+async function createRole(sql: SQL, role: string, password: string | undefined): Promise<void> {
+  const [names] = await sql`
+    select quote_ident(${role}) as role, quote_literal(${password ?? ''}) as password,
+      exists(select from pg_roles where rolname = ${role}) as present,
+      quote_ident(current_database()) as database`
+  const secret = password === undefined ? '' : `password ${names.password}`
+  await sql.unsafe(
+    `${names.present ? 'alter' : 'create'} role ${names.role} login nosuperuser nocreatedb
+       nocreaterole noinherit noreplication ${secret}`,
+  )
+  await sql.unsafe(`
+    revoke create on schema public from public;
+    grant connect on database ${names.database} to ${names.role};
+    grant usage on schema public to ${names.role};
+    grant select, insert, update, delete on all tables in schema public to ${names.role};
+    grant usage on all sequences in schema public to ${names.role};
+    grant execute on function rialto_rotate_idempotency() to ${names.role};
+  `)
+}

@@ -1,0 +1,89 @@
+import type { ServerWebSocket } from 'bun'
+import type { Actor, Operation, RequestInfo } from '../src/kernel/operation.ts'
+import { CLOSE, type CloseName } from './codes.ts'
+import type { Subscriber } from './hub.ts'
+
+export type Socket = ServerWebSocket<Connection>
+
+/** A frame waiting for its turn. */
+export interface WaitingFrame {
+  readonly type: string
+  readonly id: string | undefined
+  readonly key: string | undefined
+  readonly payload: unknown
+}
+
+/**
+ * One socket: who it belongs to, what it is subscribed to, and what it is waiting for. Its frames
+ * are handled in order, so it also holds the queue.
+ */
+export class Connection implements Subscriber {
+  socket: Socket | undefined
+  actor: Actor | undefined
+  readonly subscriptions = new Set<string>()
+  /** Frames that have come while another was running. Made when first needed. */
+  waiting: WaitingFrame[] | undefined
+  /** Frames that are running; more than one only when they are calls of one batch operation. */
+  running = 0
+  runningBatch: Operation | undefined
+  /** The answer of the newest running frame has been sent. */
+  last: Promise<void> | undefined
+  /** Between opening and the `connected` frame, everything else waits here. */
+  held: string[] | undefined
+  errors = 0
+  errorsSinceMs = 0
+  closedAs: CloseName | undefined
+  private info: RequestInfo | undefined
+
+  constructor(
+    readonly id: string,
+    readonly address: string,
+    readonly userAgent: string | undefined,
+    actor: Actor | undefined,
+  ) {
+    this.actor = actor
+  }
+
+  /** Where the calls of this socket come from. */
+  get request(): RequestInfo {
+    return (this.info ??= {
+      id: this.id,
+      transport: 'socket',
+      address: this.address,
+      userAgent: this.userAgent,
+      connectionId: this.id,
+    })
+  }
+
+  send(frame: string): void {
+    if (this.held !== undefined) this.held.push(frame)
+    else this.socket?.send(frame)
+  }
+
+  /** Sends `first`, then what was held back for it. */
+  release(first: string): void {
+    const { held } = this
+    this.held = undefined
+    this.socket?.send(first)
+    for (const frame of held ?? []) this.socket?.send(frame)
+  }
+
+  join(topic: string): void {
+    this.socket?.subscribe(topic)
+  }
+
+  leave(topic: string): void {
+    this.socket?.unsubscribe(topic)
+  }
+
+  insufficient(): void {
+    this.close('insufficient_state')
+  }
+
+  close(as: CloseName): void {
+    if (this.closedAs !== undefined) return
+    this.closedAs = as
+    this.waiting = undefined
+    this.socket?.close(CLOSE[as].code, CLOSE[as].reason)
+  }
+}

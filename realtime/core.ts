@@ -1,0 +1,214 @@
+import type { Database } from '../db/client.ts'
+import type { Clock } from '../src/kernel/clock.ts'
+import type { Registry } from '../src/kernel/feature.ts'
+import type { Announcer, Streams } from '../src/kernel/kernel.ts'
+import type { Logger } from '../src/kernel/log.ts'
+import type { Broker } from './broker/broker.ts'
+import { createMemoryBroker } from './broker/memory.ts'
+import { createPostgresBroker } from './broker/postgres.ts'
+import { createRedisBroker } from './broker/redis.ts'
+import { type Bus, type BusMessage, startBus } from './bus.ts'
+import { ephemeralFrame } from './dialects/native.ts'
+import { createHub, type Hub, type StreamEvent } from './hub.ts'
+import { type Instances, startInstances } from './instances.ts'
+import { createPresence, type PresenceChange, type PresenceTable } from './presence.ts'
+import { createSockets, type Sockets } from './sockets.ts'
+import { createStreamBatch } from './streams/batch.ts'
+import { createHeads } from './streams/heads.ts'
+import { createMutex } from './streams/mutex.ts'
+import { insertOutbox } from './streams/outbox.ts'
+import { createRecovery, type Recovery } from './streams/recovery.ts'
+import { startWriter, type Writer } from './streams/writer.ts'
+
+/** Everything between the database and the sockets that knows nothing of clients' frames. */
+export interface RealtimeCore {
+  readonly hub: Hub
+  readonly recovery: Recovery
+  readonly sockets: Sockets
+  readonly presence: PresenceTable
+  readonly streams: Streams
+  readonly announcer: Announcer
+  readonly broker: Broker
+  readonly instances: Instances
+  /** Frames to a topic go through Bun's server, which exists only after the start. */
+  publishThrough(publish: (topic: string, frame: string) => void): void
+  /** What to do with presence changes, and with revocations told by another instance. */
+  listen(on: CoreListeners): void
+  stop(): Promise<void>
+}
+
+export interface CoreListeners {
+  readonly presence: (changes: readonly PresenceChange[]) => void
+  readonly revoked: (sessionIds: readonly string[]) => void
+}
+
+export interface CoreParts {
+  readonly db: Database
+  /** The server role's URL, for the connection that listens. */
+  readonly databaseUrl: string
+  /** Only this process can be on this database (embedded). */
+  readonly alone: boolean
+  readonly redisUrl: string | undefined
+  readonly clock: Clock
+  readonly log: Logger
+  readonly registry: Registry
+}
+
+/** A lost tail is found within this time, in ms. */
+const TAILS_MS = 2_000
+
+/** Starts streams, hub, bus and presence of an instance. */
+export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
+  const { db, clock, log, registry } = parts
+  let publish: (topic: string, frame: string) => void = () => undefined
+  let listeners: CoreListeners = { presence: () => undefined, revoked: () => undefined }
+  let bus: Bus | undefined
+  const theBus = (): Bus => {
+    if (bus === undefined) throw new Error('the bus has not started')
+    return bus
+  }
+
+  const sockets = createSockets()
+  const heads = createHeads(db)
+  const recovery = createRecovery(db, heads, registry.kinds)
+  const hub = createHub({ recovery, registry, clock, log, publish: (t, f) => publish(t, f) })
+  const presence = createPresence({
+    clock,
+    bus: theBus,
+    announce: (changes) => listeners.presence(changes),
+    speaksForGone: () => [...instances.others()].every((other) => instances.id < other),
+  })
+  const instances = await startInstances(db, clock, log, (id) => presence.gone(id))
+
+  const checkTails = () =>
+    hub.checkTails().catch((error: unknown) => log.debug('tails not checked', { error }))
+  const broker = chooseBroker(parts, () => instances.others().size > 0)
+  bus = await startBus(broker, instances.id, {
+    events: (events) => hub.receive(events),
+    other: (from, message) => hear(from, message),
+    gap() {
+      void checkTails()
+      theBus().send(['hello'])
+      presence.tellAll()
+    },
+  })
+
+  const hear = (from: string, message: BusMessage) => {
+    if (message[0] !== 'bye') instances.met(from)
+    switch (message[0]) {
+      case 'tell':
+        sockets.tell(message[1], message[2], message[3])
+        break
+      case 'announce':
+        publish(message[1], message[2])
+        break
+      case 'revoked':
+        listeners.revoked(message[1])
+        break
+      case 'presence':
+        presence.report(from, message[1], message[2])
+        break
+      case 'hello':
+        presence.tellAll()
+        break
+      case 'bye':
+        instances.left(from)
+        break
+      case 'events':
+        break
+    }
+  }
+
+  const publishEvents = (events: readonly StreamEvent[]) => {
+    hub.receive(events)
+    if (broker.kind === 'memory') return
+    const rows = events.map((e) => [e.channel, e.offset, e.type, e.payload] as const)
+    theBus().send(['events', rows])
+  }
+  const writer = startWriter({ db, clock, log, heads, recovery, registry, publish: publishEvents })
+  const tails = clock.setInterval(() => {
+    if (broker.kind !== 'memory' && instances.others().size > 0) void checkTails()
+  }, TAILS_MS)
+
+  return {
+    hub,
+    recovery,
+    sockets,
+    presence,
+    broker,
+    instances,
+    streams: streamsPort(writer, () =>
+      createStreamBatchFor(heads, publishEvents, () => writer.kick()),
+    ),
+    announcer: announcerPort({ sockets, presence, bus: theBus, publish: (t, f) => publish(t, f) }),
+    publishThrough: (through) => (publish = through),
+    listen: (on) => (listeners = on),
+    async stop() {
+      tails.cancel()
+      presence.stop()
+      await writer.stop()
+      theBus().send(['bye'])
+      // What was said in this tick goes out before the line is cut.
+      await new Promise((resolve) => setImmediate(resolve))
+      await instances.stop()
+      await broker.close()
+    },
+  }
+}
+
+function chooseBroker(parts: CoreParts, others: () => boolean): Broker {
+  const { redisUrl, alone, databaseUrl, db, log } = parts
+  if (redisUrl !== undefined) return createRedisBroker(redisUrl, log)
+  if (alone) return createMemoryBroker()
+  return createPostgresBroker(databaseUrl, db, log, others)
+}
+
+type BatchMaker = (sql: Parameters<Streams['batch']>[0]) => ReturnType<Streams['batch']>
+
+function createStreamBatchFor(
+  heads: ReturnType<typeof createHeads>,
+  publish: (events: readonly StreamEvent[]) => void,
+  queued: () => void,
+): BatchMaker {
+  const numbering = createMutex()
+  return (sql) => createStreamBatch(sql, { heads, numbering, publish, queued })
+}
+
+function streamsPort(writer: Writer, maker: () => BatchMaker): Streams {
+  const batch = maker()
+  return {
+    async enqueue(sql, emissions) {
+      await insertOutbox(sql, emissions)
+    },
+    committed: () => writer.kick(),
+    batch,
+  }
+}
+
+interface AnnouncerParts {
+  readonly sockets: Sockets
+  readonly presence: PresenceTable
+  readonly bus: () => Bus
+  readonly publish: (topic: string, frame: string) => void
+}
+
+function announcerPort({ sockets, presence, bus, publish }: AnnouncerParts): Announcer {
+  return {
+    announce(event, id, payload) {
+      const channel = `${event.channel.namespace}:${id}`
+      const frame = ephemeralFrame(event.type, channel, payload)
+      publish(channel, frame)
+      bus().send(['announce', channel, frame])
+    },
+    tell(userId, event, id, payload, exceptConnectionId) {
+      const channel = `${event.channel.namespace}:${id}`
+      const frame = ephemeralFrame(event.type, channel, payload)
+      const here = sockets.tell(userId, frame, exceptConnectionId)
+      const elsewhere = presence.connections(userId) - sockets.of(userId).length
+      if (elsewhere <= 0) return here
+      bus().send(['tell', userId, frame, exceptConnectionId ?? null])
+      return here + elsewhere
+    },
+    revoked: (sessionIds) => bus().send(['revoked', sessionIds]),
+  }
+}

@@ -1,0 +1,182 @@
+import { Failure } from '../src/kernel/errors.ts'
+import type { Executor, Outcome } from '../src/kernel/execute.ts'
+import type { Kernel } from '../src/kernel/kernel.ts'
+import type { Operation } from '../src/kernel/operation.ts'
+import type { GatewayLimits } from './codes.ts'
+import type { Connection, WaitingFrame } from './connection.ts'
+import { ackFrame, errorFrame, parseFrame, pongFrame } from './dialects/native.ts'
+import type { WordHandler } from './word-handlers.ts'
+import type { WordName } from './words.ts'
+
+/** Handles the text frames of sockets: in order, one answer each. */
+export interface FrameHandler {
+  onText(connection: Connection, text: string): void
+  /** Goes on with frames that waited for the connection to be ready. */
+  pump(connection: Connection): void
+}
+
+export interface FrameParts {
+  readonly kernel: Kernel
+  readonly executor: Executor
+  readonly words: Readonly<Record<WordName, WordHandler>>
+  readonly limits: GatewayLimits
+  readonly draining: () => boolean
+}
+
+const MINUTE_MS = 60_000
+/** Refused calls count a fraction of a bad frame: a busy client is not a broken one. */
+const RATE_LIMITED_WEIGHT = 0.1
+
+/** Makes the handler of an instance. */
+export function createFrameHandler(parts: FrameParts): FrameHandler {
+  const { kernel, executor, words, limits } = parts
+
+  const refuse = (connection: Connection, id: string | undefined, failure: Failure) => {
+    connection.send(errorFrame(id, failure))
+    const weight = weightOf(failure)
+    if (weight === 0) return
+    const nowMs = kernel.clock.monotonicMs()
+    if (nowMs - connection.errorsSinceMs > MINUTE_MS) {
+      connection.errors = 0
+      connection.errorsSinceMs = nowMs
+    }
+    connection.errors += weight
+    if (connection.errors > limits.errorsPerMinuteMax) connection.close('too_many_errors')
+  }
+
+  const acknowledge = (connection: Connection, frame: WaitingFrame, outcome: Outcome) => {
+    if (frame.id !== undefined) connection.send(ackFrame(frame.id, outcome))
+  }
+
+  const fail = (connection: Connection, frame: WaitingFrame, error: unknown) => {
+    refuse(connection, frame.id, error instanceof Failure ? error : unexpected(frame, error))
+  }
+  const unexpected = (frame: WaitingFrame, error: unknown) => {
+    kernel.log.error('frame failed', { type: frame.type, error })
+    return new Failure('internal')
+  }
+
+  /** Counts a running frame and goes on with the queue when the last one is done. */
+  const track = (connection: Connection, done: Promise<void>) => {
+    connection.running++
+    connection.last = done
+    void done.finally(() => {
+      connection.running--
+      if (connection.running > 0) return
+      connection.runningBatch = undefined
+      connection.last = undefined
+      pump(connection)
+    })
+  }
+
+  const call = (connection: Connection, operation: Operation, frame: WaitingFrame) => {
+    let outcome: Outcome | Promise<Outcome>
+    try {
+      outcome = executor.execute(operation, {
+        actor: connection.actor ?? null,
+        request: connection.request,
+        input: frame.payload,
+        key: frame.key,
+      })
+    } catch (error) {
+      // Earlier calls of the same batch are still to be answered, and answers keep the order.
+      if (connection.last === undefined) fail(connection, frame, error)
+      else track(connection, connection.last.then(() => fail(connection, frame, error)))
+      return
+    }
+    if (!(outcome instanceof Promise)) return acknowledge(connection, frame, outcome)
+    const before = connection.last
+    if (operation.form.kind === 'batch' && frame.key === undefined) {
+      connection.runningBatch = operation
+    }
+    const answered = outcome.then(
+      (value) => acknowledge(connection, frame, value),
+      (error: unknown) => fail(connection, frame, error),
+    )
+    track(connection, before === undefined ? answered : before.then(() => answered))
+  }
+
+  const start = (connection: Connection, frame: WaitingFrame) => {
+    if (frame.type === 'ping' || frame.type === 'heartbeat') {
+      return connection.send(pongFrame(frame.id, kernel.clock.date().toISOString()))
+    }
+    if (Object.hasOwn(words, frame.type)) {
+      const answer = words[frame.type as WordName](connection, frame)
+      if (answer !== undefined) {
+        track(connection, answer.catch((error: unknown) => fail(connection, frame, error)))
+      }
+      return
+    }
+    const operation = kernel.registry.operations.get(frame.type)
+    if (operation === undefined || !operation.socket) {
+      const why = `There is no operation ${frame.type.slice(0, 64)}`
+      return refuse(connection, frame.id, new Failure('unknown_operation', why))
+    }
+    call(connection, operation, frame)
+  }
+
+  const startSafely = (connection: Connection, frame: WaitingFrame) => {
+    try {
+      start(connection, frame)
+    } catch (error) {
+      fail(connection, frame, error)
+    }
+  }
+
+  /** Calls of one batch operation may run together: the batch keeps their order. */
+  const mayStart = (connection: Connection, frame: WaitingFrame) =>
+    connection.running === 0 ||
+    (connection.runningBatch !== undefined &&
+      connection.runningBatch.name === frame.type &&
+      frame.key === undefined)
+
+  const pump = (connection: Connection) => {
+    const { waiting } = connection
+    if (waiting === undefined || connection.held !== undefined) return
+    let next = 0
+    while (next < waiting.length && mayStart(connection, waiting[next] as WaitingFrame)) {
+      startSafely(connection, waiting[next++] as WaitingFrame)
+      if (connection.closedAs !== undefined) return
+    }
+    if (next === waiting.length) connection.waiting = undefined
+    else if (next > 0) waiting.splice(0, next)
+  }
+
+  return {
+    pump,
+    onText(connection, text) {
+      if (connection.closedAs !== undefined) return
+      const parsed = parseFrame(text)
+      if (!parsed.ok) return refuse(connection, parsed.id, new Failure('bad_frame', parsed.why))
+      const { frame } = parsed
+      if (connection.actor === undefined && frame.type !== 'authenticate' && frame.type !== 'ping') {
+        return refuse(connection, frame.id, new Failure('unauthenticated', 'Authenticate first'))
+      }
+      if (parts.draining()) {
+        const why = 'The server is going away; connect again'
+        return refuse(connection, frame.id, new Failure('unavailable', why))
+      }
+      const opening = connection.held !== undefined && connection.actor !== undefined
+      if (connection.waiting === undefined && !opening && mayStart(connection, frame)) {
+        return startSafely(connection, frame)
+      }
+      const waiting = (connection.waiting ??= [])
+      if (waiting.length >= limits.framesWaitingMax) return connection.close('too_many_errors')
+      waiting.push(frame)
+    },
+  }
+}
+
+function weightOf(failure: Failure): number {
+  switch (failure.code) {
+    case 'bad_frame':
+    case 'unknown_operation':
+    case 'unauthenticated':
+    case 'validation_failed':
+      return 1
+    case 'rate_limited':
+      return RATE_LIMITED_WEIGHT
+    default:
+      return 0
+  }
+}

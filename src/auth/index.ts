@@ -1,0 +1,46 @@
+/**
+ * Identity: accounts, sessions, and the tokens that speak for them.
+ *
+ * - An access token is believed without the database, for as long as its session is not revoked;
+ *   `tokens.ts` alone makes and checks them, `Authenticator` is whom the edges ask.
+ * - Revocation is a row in the database that every instance polls within half a second.
+ * - Secrets that clients hold (refresh tokens, tickets) are stored as hashes only.
+ *
+ * May import the kernel and the database; no other feature, and no edge.
+ */
+
+import { feature } from '../kernel/feature.ts'
+import { Authenticator } from './authenticator.ts'
+import { userChannel } from './channels.ts'
+import { forgetEnded } from './jobs.ts'
+import * as sessions from './operations/sessions.ts'
+import * as signIn from './operations/sign-in.ts'
+import * as users from './operations/users.ts'
+
+export { Authenticator } from './authenticator.ts'
+export { userChannel } from './channels.ts'
+export { forgetEnded } from './jobs.ts'
+export { findProfiles } from './users.ts'
+
+export const authFeature = feature({
+  name: 'auth',
+  operations: [
+    signIn.register,
+    signIn.login,
+    signIn.refresh,
+    signIn.ticket,
+    sessions.logout,
+    sessions.list,
+    sessions.revoke,
+    users.me,
+    users.updateMe,
+    users.list,
+    users.get,
+    users.create,
+    users.update,
+    users.remove,
+  ],
+  channels: [userChannel],
+  jobs: [forgetEnded],
+  start: (kernel) => kernel.use(Authenticator).start(),
+})

@@ -1,0 +1,127 @@
+/** The shape of the configuration, and the error that says what is wrong with it. */
+
+import type { LogLevel } from '../kernel/log.ts'
+
+/** The value of `FEATURES` that turns everything on. */
+export const EVERY_FEATURE = 'all'
+
+/**
+ * Everything the environment decides, validated and deeply frozen.
+ *
+ * Properties marked *secret* are getters of the prototype: they do not appear in `JSON.stringify`,
+ * `console.log` or a spread copy, and must be read by name.
+ */
+export interface Config {
+  environment: 'development' | 'test' | 'production'
+  production: boolean
+  host: string
+  port: number
+  /** Without a trailing slash. */
+  publicUrl: string
+  /** Absolute. */
+  dataDir: string
+  /** Secret: `url`. It is absent exactly when `embedded` is true. */
+  database: { url?: string; embedded: boolean }
+  /** Secret. Absent: everything stays in this process. */
+  redisUrl?: string
+  /** Secret: `secrets`, of which the first signs and all verify. */
+  jwt: {
+    secrets: readonly string[]
+    accessTtlMs: number
+    refreshTtlMs: number
+    refreshAbsoluteTtlMs: number
+  }
+  /** Secret. 32 bytes each; the first encrypts, all decrypt. */
+  masterKeys: readonly Uint8Array[]
+  /** Secret: `passwordHash`, Argon2id in PHC form. */
+  admin?: { username: string; passwordHash: string }
+  cors: { origins: readonly string[]; localhostAllowed: boolean }
+  /** Addresses and networks (CIDR) whose `X-Forwarded-*` headers count. */
+  trustedProxies: readonly string[]
+  /** For unauthenticated REST, per address; signed-in calls have limits per operation. */
+  rateLimits: { enabled: boolean; windowMs: number; maxRequests: number }
+  messagingRelay: 'off' | 'ephemeral'
+  features: readonly string[] | typeof EVERY_FEATURE
+  /** Secret: `secret`. */
+  turn?: { urls: readonly string[]; secret?: string }
+  /** Secret: `apiKey`. */
+  trading?: { moduleUrl: string; apiKey: string }
+  /** Secret: `password`. */
+  smtp?: { host: string; port: number; user?: string; password?: string; from: string }
+  /** Secret: `macaroon`. `cert` and `macaroon` are base64. */
+  lnd?: { socket: string; cert: string; macaroon: string }
+  /** Without `network` and `esploraUrl`: the development chain in the server. */
+  rgb: {
+    network?: 'mainnet' | 'testnet' | 'signet' | 'regtest'
+    esploraUrl?: string
+    dataDir: string
+  }
+  /** Without `chain`: the development chain in the server. */
+  evm: {
+    chain?: EvmChain
+    contracts: {
+      tk?: string
+      tki?: string
+      revenueController?: string
+      validator?: string
+    }
+  }
+  /** Secret: `webhookSecret`. */
+  dazeno?: { usersApi?: string; lightningApi?: string; webhookSecret?: string }
+  /** Secret: `clientSecret`. */
+  linkedin?: { clientId: string; clientSecret: string }
+  t4gIssuer?: string
+  /** Secret: `secretAccessKey`. Absent: media in a local folder. */
+  s3?: {
+    endpoint?: string
+    region: string
+    bucket: string
+    accessKeyId: string
+    secretAccessKey: string
+  }
+  realtime: { configPath?: string; insecure: boolean }
+  log: { level: LogLevel; dir?: string }
+  /** Secret. */
+  sentryDsn?: string
+  otelEndpoint?: string
+  /** Secret. Absent: `/metrics` answers to loopback only. */
+  metricsToken?: string
+  /** Secret: `key`. PEM. */
+  tls?: { cert: string; key: string }
+  /** What the operator should know, one sentence each; to be logged at start. */
+  notices: readonly string[]
+}
+
+/** An Ethereum chain and who signs on it. Secret: `rpcUrls` (they carry keys) and `privateKey`. */
+export interface EvmChain {
+  rpcUrls: readonly string[]
+  chainId: number
+  /** `0x` and 64 hexadecimal digits. */
+  privateKey?: string
+  /** Secret: `password`. A keystore file of version 3. */
+  keystore?: { path: string; password: string }
+  /** Address of a remote signer. */
+  signerUrl?: string
+}
+
+/** One thing that is wrong: the variable, what is wrong with it, and how it looks when right. */
+export interface ConfigProblem {
+  name: string
+  reason: string
+  example: string
+}
+
+/** The configuration cannot be used; the message lists every problem and never a secret. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly problems: readonly ConfigProblem[]
+
+  constructor(problems: readonly ConfigProblem[]) {
+    const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
+    const lines = problems.map(
+      ({ name, reason, example }) => `  ${name} ${reason}. Example: ${example}`,
+    )
+    super(`The configuration has ${count}:\n${lines.join('\n')}`)
+    this.problems = problems
+  }
+}

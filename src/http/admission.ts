@@ -1,0 +1,61 @@
+import { Failure } from '../kernel/errors.ts'
+import type { Actor } from '../kernel/operation.ts'
+import type { RestCall } from './call.ts'
+import type { Edge } from './edge.ts'
+
+const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*) *$/i
+
+/**
+ * The token of `Authorization: Bearer` (RFC 6750), undefined when no such header was sent.
+ *
+ * @throws Failure `unauthenticated` for another scheme
+ */
+export function bearerToken(headers: Headers): string | undefined {
+  const header = headers.get('authorization')
+  if (header === null) return undefined
+  const token = BEARER.exec(header)?.[1]
+  if (token === undefined) {
+    throw new Failure('unauthenticated', 'The header must be `Authorization: Bearer <token>`')
+  }
+  return token
+}
+
+/** What admission needs to know of a route. */
+export interface Admission {
+  /** Open to anyone: a token that is no good is as none, so that signing in again works. */
+  readonly open: boolean
+  /** Worth guessing at (a password, a code): counted for everybody, signed in or not. */
+  readonly guessable: boolean
+}
+
+/**
+ * Finds out who asks, and counts the request against its address when nobody is signed in. Refused
+ * tokens count too.
+ *
+ * @throws Failure `unauthenticated` and the like, `rate_limited`
+ */
+export function admit(edge: Edge, call: RestCall, { open, guessable }: Admission): Actor | null {
+  let actor: Actor | null = null
+  let refusal: Error | undefined
+  try {
+    const token = bearerToken(call.request.headers)
+    if (token !== undefined) actor = edge.authenticate(token)
+  } catch (error) {
+    refusal = error instanceof Error ? error : new Error(String(error))
+  }
+  if (actor === null || guessable) countAddress(edge, call)
+  // An unexpected error is not the token's fault and must be seen, on open routes as well.
+  if (refusal !== undefined && !(open && refusal instanceof Failure)) throw refusal
+  // Here and not only in the executor: a stranger's body is not worth reading.
+  if (actor === null && !open) throw new Failure('unauthenticated', 'Sign in first')
+  return actor
+}
+
+function countAddress(edge: Edge, call: RestCall): void {
+  if (!edge.kernel.config.rateLimits.enabled) return
+  call.quota = edge.quota.take(call.address)
+  if (call.quota.allowed) return
+  throw new Failure('rate_limited', 'Too many requests of this address without signing in', {
+    retryAfterMs: Math.ceil(call.quota.resetMs),
+  })
+}

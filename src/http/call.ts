@@ -1,0 +1,49 @@
+import { uuidv7 } from '../kernel/ids.ts'
+import type { RequestInfo } from '../kernel/operation.ts'
+import { clientAddress } from './address.ts'
+import type { Edge } from './edge.ts'
+import type { QuotaState } from './quota.ts'
+
+const SANE_ID = /^[A-Za-z0-9._-]{1,64}$/
+
+/**
+ * One request on its way through the edge. What an ordinary answer does not need (an id, the
+ * client's address) is only made when somebody asks for it.
+ */
+export class RestCall implements RequestInfo {
+  readonly transport = 'rest'
+  readonly connectionId = undefined
+  readonly request: Request
+  /** `X-Request-Id` as the client sent it, when it is one. */
+  readonly givenId: string | null
+  readonly startMs: number
+  /** Set when the request was counted against its address. */
+  quota: QuotaState | undefined = undefined
+  readonly #edge: Edge
+  #id: string | undefined = undefined
+  #address: string | undefined = undefined
+
+  constructor(edge: Edge, request: Request) {
+    this.#edge = edge
+    this.request = request
+    this.startMs = edge.kernel.clock.monotonicMs()
+    const given = request.headers.get('x-request-id')
+    this.givenId = given !== null && SANE_ID.test(given) ? given : null
+  }
+
+  get id(): string {
+    return (this.#id ??= this.givenId ?? uuidv7(this.#edge.kernel.clock.now()))
+  }
+
+  get address(): string {
+    return (this.#address ??= clientAddress(
+      this.request,
+      this.#edge.socketAddress(this.request),
+      this.#edge.trusted,
+    ))
+  }
+
+  get userAgent(): string | undefined {
+    return this.request.headers.get('user-agent') ?? undefined
+  }
+}

@@ -1,0 +1,119 @@
+import { dirname, join } from 'node:path'
+import { answerEmpty } from './answer.ts'
+import { asyncApi } from './asyncapi.ts'
+import type { RouteLog } from './access-log.ts'
+import type { RestCall } from './call.ts'
+import type { Edge } from './edge.ts'
+import { openApi } from './openapi.ts'
+import { type SystemRoute, systemRoute } from './system.ts'
+
+const ASSETS = '/api-docs'
+
+/** Everything the page loads comes from this server; nothing inline runs. */
+const PAGE_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "font-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Rialto API</title>
+<link rel="icon" href="${ASSETS}/favicon-32x32.png">
+<link rel="stylesheet" href="${ASSETS}/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="${ASSETS}/swagger-ui-bundle.js"></script>
+<script src="${ASSETS}/start.js"></script>
+</body>
+</html>
+`
+
+// Without \`validatorUrl: null\` the page would send the document's address to a foreign service.
+const START = `SwaggerUIBundle({
+  url: '/api-json',
+  dom_id: '#swagger-ui',
+  deepLinking: true,
+  displayOperationId: true,
+  filter: true,
+  validatorUrl: null,
+})
+`
+
+const FILES = {
+  'swagger-ui.css': 'text/css; charset=utf-8',
+  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+  'favicon-32x32.png': 'image/png',
+}
+
+/** The page of the documentation, its files, and the documents themselves. */
+export function docsRoutes(edge: Edge): SystemRoute[] {
+  const { registry, config } = edge.kernel
+  const { version } = edge
+  // Written at the first request: a start should not wait for what few ask for.
+  const document = (path: string, write: () => unknown) => {
+    let text: string | undefined
+    return textRoute(edge, path, 'application/json', () => (text ??= JSON.stringify(write())))
+  }
+  return [
+    document('/api-json', () => openApi(registry, version)),
+    document('/asyncapi.json', () =>
+      asyncApi(registry, edge.sockets, { version, publicUrl: config.publicUrl }),
+    ),
+    textRoute(edge, '/api', 'text/html; charset=utf-8', () => PAGE),
+    textRoute(edge, `${ASSETS}/start.js`, 'text/javascript; charset=utf-8', () => START),
+    ...fileRoutes(edge),
+  ]
+}
+
+function fileRoutes(edge: Edge): SystemRoute[] {
+  const folder = dirname(Bun.resolveSync('swagger-ui-dist/package.json', import.meta.dir))
+  return Object.entries(FILES).map(([name, type]) => {
+    // The tag follows the content: another version of the package has other files.
+    let tag: string | undefined
+    return systemRoute(edge, `${ASSETS}/${name}`, async (call, log) => {
+      const file = Bun.file(join(folder, name))
+      tag ??= `"${Bun.hash(await file.bytes()).toString(36)}"`
+      return cached(edge, call, log, tag, file, type)
+    })
+  })
+}
+
+function textRoute(edge: Edge, path: string, type: string, text: () => string): SystemRoute {
+  let tag: string | undefined
+  return systemRoute(edge, path, (call, log) => {
+    tag ??= `"${Bun.hash(text()).toString(36)}"`
+    return cached(edge, call, log, tag, text(), type)
+  })
+}
+
+function cached(
+  edge: Edge,
+  call: RestCall,
+  log: RouteLog,
+  etag: string,
+  body: string | Blob,
+  type: string,
+): Response {
+  const caching = { etag, 'cache-control': 'no-cache' }
+  if (call.request.headers.get('if-none-match') === etag) {
+    return answerEmpty(edge, call, log, 304, caching)
+  }
+  const headers = new Headers(edge.headers.of('json', call.request.headers.get('origin')))
+  for (const [name, value] of Object.entries(caching)) headers.set(name, value)
+  headers.set('content-type', type)
+  headers.set('content-security-policy', PAGE_POLICY)
+  const response = new Response(body, { headers })
+  log(call, 200)
+  return response
+}

@@ -1,0 +1,106 @@
+import type { Outcome } from '../kernel/execute.ts'
+import type { Actor, Operation, Route } from '../kernel/operation.ts'
+import { admit } from './admission.ts'
+import { answerEmpty, answerFailure, answerJson } from './answer.ts'
+import { hasBody, readBody } from './body.ts'
+import { RestCall } from './call.ts'
+import type { Edge } from './edge.ts'
+import { parameterReader, queryOf } from './query.ts'
+
+/** Values of a path's parameters, by position; a path without any has none. */
+type PathParameters = Readonly<Record<string, string>> | undefined
+
+/** Answers a request. */
+export type Endpoint = (
+  request: Request,
+  parameters: PathParameters,
+) => Response | Promise<Response>
+
+/** Where every operation is mounted; the first prefix is the canonical one. */
+export const PREFIXES = ['/api/v1', '/api'] as const
+
+const REPLAYED = { 'idempotent-replayed': 'true' }
+
+/** Names of a path's parameters with their positions: `/users/:id` → `[['p1', 'id']]`. */
+export function pathParameters(path: string): [position: string, name: string][] {
+  return path
+    .split('/')
+    .slice(1)
+    .flatMap((part, i) =>
+      part.startsWith(':') ? [[`p${i}`, part.slice(1)] as [string, string]] : [],
+    )
+}
+
+/**
+ * A path with its parameters named by position. The router allows one name only at each place of
+ * its tree, and `/rooms/:id` stands beside `/rooms/:room_id/messages`.
+ */
+export function positional(path: string): string {
+  return path
+    .split('/')
+    .map((part, i) => (part.startsWith(':') ? `:p${i - 1}` : part))
+    .join('/')
+}
+
+/** The endpoint of one route of an operation; the same at every prefix. */
+export function operationEndpoint(edge: Edge, operation: Operation, route: Route): Endpoint {
+  const log = edge.accessLog(route.method, PREFIXES[0] + route.path)
+  const names = pathParameters(route.path)
+  const read = parameterReader(operation.input)
+  const takesQuery = route.method === 'GET' || route.method === 'DELETE'
+  const takesBody = route.method !== 'GET'
+  const open = operation.access.kind === 'anyone'
+  const admission = { open, guessable: open && operation.limit === 'identity' }
+  const { executor } = edge
+
+  const failed = (call: RestCall, error: unknown) =>
+    answerFailure(edge, call, log, error, operation.limit)
+
+  const answered = (call: RestCall, { output, replayed }: Outcome): Response => {
+    try {
+      const extras = replayed === true ? REPLAYED : undefined
+      if (operation.status === 204) return answerEmpty(edge, call, log, 204, extras)
+      return answerJson(edge, call, log, operation.status, output, extras)
+    } catch (error) {
+      return failed(call, error)
+    }
+  }
+
+  const execute = (
+    call: RestCall,
+    actor: Actor | null,
+    input: Record<string, unknown>,
+    parameters: PathParameters,
+  ): Response | Promise<Response> => {
+    if (takesQuery) read(input, queryOf(call.request.url))
+    if (names.length > 0) {
+      // Read apart and assigned last: neither body nor query may say otherwise.
+      const path = {}
+      read(
+        path,
+        names.map(([position, name]) => [name, parameters?.[position] ?? '']),
+      )
+      Object.assign(input, path)
+    }
+    const key = takesBody ? (call.request.headers.get('idempotency-key') ?? undefined) : undefined
+    const outcome = executor.execute(operation, { actor, request: call, input, key })
+    if (!(outcome instanceof Promise)) return answered(call, outcome)
+    return outcome.then(
+      (value) => answered(call, value),
+      (error: unknown) => failed(call, error),
+    )
+  }
+
+  return (request, parameters) => {
+    const call = new RestCall(edge, request)
+    try {
+      const actor = admit(edge, call, admission)
+      if (!takesBody || !hasBody(request.headers)) return execute(call, actor, {}, parameters)
+      return readBody(request)
+        .then((input) => execute(call, actor, input, parameters))
+        .catch((error: unknown) => failed(call, error))
+    } catch (error) {
+      return failed(call, error)
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import type { SQL } from 'bun'
+import type { Actor } from './operation.ts'
+import type { Kernel } from './kernel.ts'
+import type { Static, TSchema } from './schema.ts'
+
+/**
+ * How a channel is recovered after a cut:
+ * `stream` keeps every event for a while, `cache` keeps the latest, `none` keeps nothing.
+ */
+export type Recovery = 'stream' | 'cache' | 'none'
+
+/** A namespace of channels (`namespace:id`): who may read it and what it keeps, in one place. */
+export interface Channel {
+  readonly namespace: string
+  readonly description: string
+  readonly recovery: Recovery
+  /**
+   * A personal channel belongs to one user: each of their connections is subscribed from the
+   * start, and events go to those few connections directly instead of through a native topic.
+   */
+  readonly personal: boolean
+  /**
+   * Members are reached through their personal channel (a pair's typing and presence), so that a
+   * client with a thousand conversations needs no thousand subscriptions.
+   */
+  readonly viaMembers: boolean
+  /** Who belongs to it, where its readers may see each other's presence. */
+  readonly members: ((kernel: Kernel, id: string) => Promise<readonly string[]>) | undefined
+  /** Whether this user may subscribe to `namespace:id` and read its history and presence. */
+  readonly mayRead: (kernel: Kernel, actor: Actor, id: string) => boolean | Promise<boolean>
+}
+
+/** Declares a namespace. */
+export function channel(
+  namespace: string,
+  options: Pick<Channel, 'description' | 'recovery' | 'mayRead'> &
+    Partial<Pick<Channel, 'personal' | 'viaMembers' | 'members'>>,
+): Channel {
+  return {
+    personal: false,
+    viaMembers: false,
+    members: undefined,
+    ...options,
+    namespace,
+  }
+}
+
+/**
+ * What a stream row points to when its content lives in the feature's own tables: two integers
+ * that the event's `load` understands.
+ */
+export type Reference = readonly [number, number]
+
+/** A kind of event on a channel. */
+export interface EventType<S extends TSchema = TSchema> {
+  readonly channel: Channel
+  readonly type: string
+  readonly payload: S
+  readonly description: string
+  /** Number in stream rows; unique in the product and never reused. Absent: never durable. */
+  readonly kind: number | undefined
+  /**
+   * Renders the content as it is now for events stored by reference, one JSON text a reference,
+   * `undefined` where it no longer exists. Called with up to some thousand references at once.
+   */
+  readonly load: ((sql: SQL, refs: readonly Reference[]) => Promise<(string | undefined)[]>) | undefined
+}
+
+/** Declares an event. `kind` makes it storable; `load` lets it be stored by reference. */
+export function event<S extends TSchema>(
+  on: Channel,
+  type: string,
+  options: Pick<EventType<S>, 'payload' | 'description'> & Partial<Pick<EventType<S>, 'kind' | 'load'>>,
+): EventType<S> {
+  return { kind: undefined, load: undefined, ...options, channel: on, type }
+}
+
+/** A durable event on its way to its stream. */
+export interface Emission {
+  readonly event: EventType
+  /** Full name of the channel, `namespace:id`. */
+  readonly channel: string
+  /** The payload as JSON text: serialised once, for every reader. */
+  readonly payload: string
+  /** Set when the stream row holds only a reference. */
+  readonly ref: Reference | undefined
+}
+
+/** Builds an emission with its payload stored in the stream row itself. */
+export function emission<S extends TSchema>(
+  of: EventType<S>,
+  id: string,
+  payload: Static<S>,
+  ref?: Reference,
+): Emission {
+  return {
+    event: of as unknown as EventType,
+    channel: `${of.channel.namespace}:${id}`,
+    payload: JSON.stringify(payload),
+    ref,
+  }
+}
+
+/** Splits `namespace:id`; undefined when it is not of that form. */
+export function splitChannel(name: string): { namespace: string; id: string } | undefined {
+  const at = name.indexOf(':')
+  if (at <= 0 || at === name.length - 1 || name.length > CHANNEL_NAME_MAX) return undefined
+  return { namespace: name.slice(0, at), id: name.slice(at + 1) }
+}
+
+/** Longest channel name; they are keys in memory and rows in the database. */
+export const CHANNEL_NAME_MAX = 255

@@ -1,0 +1,231 @@
+import type { BatchItem, Context, Operation, RequestInfo, WriteContext } from './operation.ts'
+import type { Actor } from './operation.ts'
+import type { Emission } from './channel.ts'
+import { type Batcher, createBatcher } from './batcher.ts'
+import { type ErrorCode, Failure } from './errors.ts'
+import { answerOnce } from './idempotency.ts'
+import type { Kernel, Position } from './kernel.ts'
+import { acceptInput } from './input.ts'
+import type { HistogramHandle } from './metrics.ts'
+
+/** One call of an operation, from whichever edge. */
+export interface Call {
+  /** Null where nobody is signed in. */
+  readonly actor: Actor | null
+  readonly request: RequestInfo
+  /** As it came: not yet validated. */
+  readonly input: unknown
+  /** Idempotency key, if the caller gave one. */
+  readonly key?: string | undefined
+}
+
+/** What came of a call. */
+export interface Outcome {
+  readonly output: unknown
+  /** Where the caller's own stream stands after it, when its event was numbered at once. */
+  readonly position?: Position | undefined
+  /** The answer of an earlier request with the same key. */
+  readonly replayed?: boolean
+}
+
+/** Runs operations: access, limit, input, idempotency, transaction, events. */
+export interface Executor {
+  /**
+   * Answers synchronously where the operation can (so that an ephemeral frame costs no promise),
+   * and throws `Failure` in the same way. Unexpected errors are logged and become `internal`.
+   */
+  execute(operation: Operation, call: Call): Outcome | Promise<Outcome>
+  /** Resolves when nothing is running any more. */
+  idle(): Promise<void>
+}
+
+const KEY = /^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$/
+
+/** Makes the executor of a server. */
+export function createExecutor(kernel: Kernel): Executor {
+  const batchers = new Map<Operation, Batcher>()
+  const observed = outcomes(kernel)
+  const running = new Set<Promise<unknown>>()
+
+  const start = (operation: Operation, call: Call): Outcome | Promise<Outcome> => {
+    authorize(operation, call.actor)
+    limit(kernel, operation, call)
+    const input = acceptInput(operation, call.input)
+    const key = checkedKey(operation, call.key)
+    const context: Context<never> = {
+      kernel,
+      clock: kernel.clock,
+      actor: call.actor as never,
+      request: call.request,
+    }
+    const { form } = operation
+    switch (form.kind) {
+      case 'immediate': {
+        const output = form.immediate(context, input as never)
+        if (output instanceof Promise) return output.then((value) => checked(operation, value))
+        return checked(operation, output)
+      }
+      case 'run':
+        return form.run(context, input as never).then((output) => checked(operation, output))
+      case 'batch': {
+        let batcher = batchers.get(operation)
+        if (batcher === undefined) {
+          batcher = createBatcher(kernel, operation, form.batch)
+          batchers.set(operation, batcher)
+        }
+        // Access has been checked: a batch operation always has an actor.
+        const item = { actor: call.actor, input, request: call.request } as BatchItem<never>
+        return batcher.submit(item, key)
+      }
+      case 'handler':
+        return write(kernel, operation, context, input, key)
+    }
+  }
+
+  return {
+    execute(operation, call) {
+      const startMs = kernel.clock.monotonicMs()
+      const done = observed(operation)
+      const failed = (error: unknown): never => {
+        const failure = asFailure(kernel, operation, call, error)
+        done(failure.code, kernel.clock.monotonicMs() - startMs)
+        throw failure
+      }
+      let outcome: Outcome | Promise<Outcome>
+      try {
+        outcome = start(operation, call)
+      } catch (error) {
+        return failed(error)
+      }
+      if (!(outcome instanceof Promise)) {
+        done('ok', kernel.clock.monotonicMs() - startMs)
+        return outcome
+      }
+      const promise: Promise<Outcome> = outcome.then((value) => {
+        running.delete(promise)
+        done('ok', kernel.clock.monotonicMs() - startMs)
+        return value
+      }, (error: unknown) => {
+        running.delete(promise)
+        return failed(error)
+      })
+      running.add(promise)
+      return promise
+    },
+    async idle() {
+      while (running.size > 0) await Promise.allSettled(running)
+    },
+  }
+}
+
+function authorize(operation: Operation, actor: Actor | null): void {
+  const { access } = operation
+  if (access.kind === 'anyone') return
+  if (actor === null) throw new Failure('unauthenticated', 'Sign in first')
+  if (access.roles !== undefined && !access.roles.some((role) => actor.roles.includes(role))) {
+    throw new Failure('forbidden', `Only for: ${access.roles.join(', ')}`)
+  }
+}
+
+function limit(kernel: Kernel, operation: Operation, { actor, request }: Call): void {
+  if (!kernel.config.rateLimits.enabled) return
+  const waitMs = kernel.limiter.take(operation.limit, actor?.userId ?? request.address)
+  if (waitMs === 0) return
+  throw new Failure('rate_limited', `Too many calls of ${operation.name}`, { retryAfterMs: waitMs })
+}
+
+function checkedKey(operation: Operation, key: string | undefined): string | undefined {
+  if (key === undefined) return undefined
+  if (typeof key !== 'string' || !KEY.test(key)) {
+    throw new Failure('validation_failed', 'Not an idempotency key', {
+      errors: [{ path: '/key', message: '1 to 255 printable ASCII characters' }],
+    })
+  }
+  // On reads and on operations that repeat naturally a key changes nothing.
+  return operation.idempotent ? key : undefined
+}
+
+/** Runs a `handler` operation in one transaction with its idempotency record and its events. */
+async function write(
+  kernel: Kernel,
+  operation: Operation,
+  context: Context<never>,
+  input: unknown,
+  key: string | undefined,
+): Promise<Outcome> {
+  const { form } = operation
+  if (form.kind !== 'handler') throw new Error(`${operation.name} is not a handler operation`)
+  const prepared = await form.prepare?.(context, input as never)
+  let emissions: Emission[] = []
+  let after: (() => void)[] = []
+  const outcome = await kernel.db.transaction(async (tx): Promise<Outcome> => {
+    // The transaction may run again: what the last try has collected must not count.
+    emissions = []
+    after = []
+    const ctx: WriteContext<never> = {
+      ...context,
+      tx,
+      emit: (emission) => void emissions.push(emission),
+      afterCommit: (fn) => void after.push(fn),
+    }
+    const act = async () => {
+      const output = await form.handler(ctx, input as never, prepared)
+      if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
+      return output
+    }
+    if (key === undefined) return { output: await act() }
+    return await answerOnce(kernel, operation, form.secretOutput, ctx, input, key, act)
+  })
+  if (emissions.length > 0) kernel.streams.committed()
+  for (const fn of after) fn()
+  return outcome.replayed ? outcome : checked(operation, outcome.output)
+}
+
+/** Answers are our own work: a wrong one is a bug, so it is looked for outside production. */
+function checkedOutput(operation: Operation, output: unknown): void {
+  if (operation.validOutput.check(output)) return
+  const errors = operation.validOutput.errors(output)
+  throw new Error(`${operation.name} answered against its schema: ${JSON.stringify(errors)}`)
+}
+let outputsAreChecked = true
+/** Turns the check of answers against their schemas off (production) or on. */
+export function checkOutputs(on: boolean): void {
+  outputsAreChecked = on
+}
+function checked(operation: Operation, output: unknown): Outcome {
+  if (outputsAreChecked) checkedOutput(operation, output)
+  return { output }
+}
+
+function asFailure(kernel: Kernel, operation: Operation, call: Call, error: unknown): Failure {
+  if (error instanceof Failure) {
+    if (error.code === 'internal') kernel.log.error('operation failed', report(operation, call, error))
+    return error
+  }
+  kernel.log.error('operation failed', report(operation, call, error))
+  return new Failure('internal', `Internal error; request ${call.request.id}`)
+}
+function report(operation: Operation, call: Call, error: unknown) {
+  return { operation: operation.name, request_id: call.request.id, error }
+}
+
+/** Latency by operation and outcome, with the label handles resolved once. */
+function outcomes(kernel: Kernel) {
+  const histogram = kernel.metrics.histogram(
+    'operation_duration_seconds',
+    'Time from an operation call to its outcome, by operation and outcome',
+    ['operation', 'outcome'],
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+  )
+  const handles = new Map<Operation, Map<string, HistogramHandle>>()
+  return (operation: Operation) => (outcome: ErrorCode | 'ok', ms: number) => {
+    let own = handles.get(operation)
+    if (own === undefined) handles.set(operation, (own = new Map()))
+    let handle = own.get(outcome)
+    if (handle === undefined) {
+      handle = histogram.labels({ operation: operation.name, outcome })
+      own.set(outcome, handle)
+    }
+    handle.observe(ms / 1000)
+  }
+}

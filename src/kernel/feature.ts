@@ -1,0 +1,81 @@
+import type { Channel, EventType } from './channel.ts'
+import type { Job } from './job.ts'
+import type { Kernel } from './kernel.ts'
+import type { Operation } from './operation.ts'
+
+/** What a feature brings to the product. Each edge mounts what it needs of it. */
+export interface Feature {
+  readonly name: string
+  readonly operations: readonly Operation[]
+  readonly channels: readonly Channel[]
+  readonly events: readonly EventType[]
+  readonly jobs: readonly Job[]
+  /** Who hears of a user's presence, and by which events; rooms and conversations have peers. */
+  readonly presence?: PresenceAudience
+  /** Work of the feature's own that runs as long as the server; returns how to stop it. */
+  readonly start?: (kernel: Kernel) => Promise<() => void | Promise<void>>
+}
+
+/** People who share something with a user, and the channel that they share. */
+export interface Peer {
+  readonly userId: string
+  readonly peerId: string
+  /** Id of the shared channel, in the namespace of the events. */
+  readonly channelId: string
+}
+
+/** The part of a feature that knows who may see whom. */
+export interface PresenceAudience {
+  readonly peers: (kernel: Kernel, userIds: readonly string[]) => Promise<readonly Peer[]>
+  /** Payload `{user_id, status, last_seen}`. */
+  readonly update: EventType
+  /** Payload `{user_id}`: a further device of theirs has come. */
+  readonly device: EventType
+}
+
+/** Declares a feature: a folder and a line in `features.ts`. */
+export function feature(manifest: { name: string } & Partial<Feature>): Feature {
+  return { operations: [], channels: [], events: [], jobs: [], ...manifest }
+}
+
+/** Everything that is mounted, looked up by name. */
+export interface Registry {
+  readonly features: readonly Feature[]
+  readonly operations: ReadonlyMap<string, Operation>
+  readonly channels: ReadonlyMap<string, Channel>
+  readonly events: readonly EventType[]
+  /** Durable events by the number in their stream rows. */
+  readonly kinds: ReadonlyMap<number, EventType>
+  readonly jobs: readonly Job[]
+}
+
+function add<K, V>(map: Map<K, V>, key: K, value: V, what: string): void {
+  if (map.has(key)) throw new Error(`${what} ${String(key)} is declared twice`)
+  map.set(key, value)
+}
+
+/** Collects the features and refuses two of the same name, route or number. */
+export function createRegistry(features: readonly Feature[]): Registry {
+  const operations = new Map<string, Operation>()
+  const routes = new Map<string, Operation>()
+  const channels = new Map<string, Channel>()
+  const kinds = new Map<number, EventType>()
+  for (const { operations: own, channels: spaces, events } of features) {
+    for (const operation of own) {
+      add(operations, operation.name, operation, 'operation')
+      for (const { method, path } of operation.routes) {
+        add(routes, `${method} ${path.replaceAll(/:[a-z_]+/g, ':')}`, operation, 'route')
+      }
+    }
+    for (const space of spaces) add(channels, space.namespace, space, 'channel namespace')
+    for (const type of events) if (type.kind !== undefined) add(kinds, type.kind, type, 'event kind')
+  }
+  return {
+    features,
+    operations,
+    channels,
+    events: features.flatMap((f) => f.events),
+    kinds,
+    jobs: features.flatMap((f) => f.jobs),
+  }
+}

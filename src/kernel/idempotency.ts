@@ -1,0 +1,91 @@
+import { createHash, createHmac } from 'node:crypto'
+import { sqlState } from '../../db/transaction.ts'
+import { Failure } from './errors.ts'
+import type { Outcome } from './execute.ts'
+import type { Kernel } from './kernel.ts'
+import type { Form, Operation, WriteContext } from './operation.ts'
+
+type SecretOutput = Extract<Form, { kind: 'handler' }>['secretOutput']
+
+/** How long a second caller waits for the first, in milliseconds. */
+const WAIT_MS_MAX = 5_000
+
+/**
+ * Does `act` at most once for (actor, operation, key), within the caller's transaction: the
+ * record commits with the effect or not at all. The same request again gets the first answer; a
+ * different one under the same key is refused; one that comes while the first is running waits up
+ * to 5 s for it.
+ *
+ * The advisory lock, not the unique index, is what makes the second wait: rows lie in daily
+ * partitions, and at midnight the same key would find another one.
+ */
+export async function answerOnce(
+  kernel: Kernel,
+  operation: Operation,
+  secret: SecretOutput,
+  ctx: WriteContext<never>,
+  input: unknown,
+  key: string,
+  act: () => Promise<unknown>,
+): Promise<Outcome> {
+  const { sql } = ctx.tx
+  const actor = (ctx.actor as { userId: string } | null)?.userId ?? 'anyone'
+  const scope = createHash('sha256').update(`${actor}\n${operation.name}\n${key}`).digest()
+  const text = canonical(input)
+  await lockScope(sql, scope)
+  const [found] = await sql`
+    select fingerprint, answer from idempotency
+    where scope = ${scope} and day >= current_date - 1 order by day desc limit 1`
+  if (found !== undefined) {
+    const stored = found.fingerprint as Uint8Array
+    if (!kernel.config.masterKeys.some((master) => fingerprint(master, text).equals(stored))) {
+      throw new Failure('idempotency_key_reused', 'This key belongs to a different request')
+    }
+    const answer = found.answer as string
+    const output = secret === undefined ? JSON.parse(answer) : await secret.replay(ctx, answer)
+    return { output, replayed: true }
+  }
+  const output = await act()
+  const answer = secret === undefined ? JSON.stringify(output) : secret.remember(output as never)
+  await sql`
+    insert into idempotency (scope, fingerprint, answer)
+    values (${scope}, ${fingerprint(masterKey(kernel), text)}, ${answer})`
+  return { output }
+}
+
+async function lockScope(sql: WriteContext['tx']['sql'], scope: Buffer): Promise<void> {
+  try {
+    await sql.unsafe(`set local lock_timeout = ${WAIT_MS_MAX}`)
+    await sql`select pg_advisory_xact_lock(${scope.readBigInt64BE(0).toString()}::bigint)`
+    await sql.unsafe('set local lock_timeout = 0')
+  } catch (error) {
+    if (sqlState(error) !== '55P03') throw error
+    throw new Failure('request_in_progress', 'The first request with this key is still running', {
+      retryAfterMs: 1_000,
+      cause: error,
+    })
+  }
+}
+
+function masterKey(kernel: Kernel): Uint8Array {
+  const key = kernel.config.masterKeys[0]
+  if (key === undefined) throw new Error('no master key')
+  return key
+}
+
+/**
+ * A keyed hash: inputs may hold guessable secrets (a password), which a plain hash in the
+ * database would give away.
+ */
+function fingerprint(key: Uint8Array, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest()
+}
+
+/** JSON with sorted keys, so that the same request in another spelling is the same. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_name, field: unknown) =>
+    typeof field === 'object' && field !== null && !Array.isArray(field)
+      ? Object.fromEntries(Object.entries(field).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : field,
+  )
+}

@@ -1,0 +1,114 @@
+import type { Database } from '../../db/client.ts'
+import type { Config } from '../config.ts'
+import type { Emission, EventType } from './channel.ts'
+import type { Clock } from './clock.ts'
+import type { Registry } from './feature.ts'
+import type { Limiter } from './limits.ts'
+import type { Logger } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import type { Static, TSchema } from './schema.ts'
+import type { SQL } from 'bun'
+
+/**
+ * What the core has at hand: the machine's parts behind interfaces, so that features know neither
+ * sockets nor routes nor Redis. One kernel a server; tests run several in one process.
+ */
+export interface Kernel {
+  readonly config: Config
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly db: Database
+  readonly limiter: Limiter
+  readonly registry: Registry
+  readonly streams: Streams
+  readonly announcer: Announcer
+  readonly presence: Presence
+  /** The one instance of a service in this server, made at first use. */
+  use<T>(service: Service<T>): T
+}
+
+/** Something a feature makes once a server: a cache, a token issuer. */
+export interface Service<T> {
+  readonly name: string
+  readonly create: (kernel: Kernel) => T
+}
+/** Declares a service. */
+export function service<T>(name: string, create: (kernel: Kernel) => T): Service<T> {
+  return { name, create }
+}
+
+/** A function that makes each service at its first use, and the same one ever after. */
+export function serviceTable(kernel: () => Kernel): Kernel['use'] {
+  const made = new Map<Service<unknown>, unknown>()
+  return <T>(wanted: Service<T>): T => {
+    let found = made.get(wanted) as T | undefined
+    if (found === undefined) {
+      found = wanted.create(kernel())
+      made.set(wanted, found)
+    }
+    return found
+  }
+}
+
+/** A position on a stream. */
+export interface Position {
+  readonly channel: string
+  readonly offset: number
+}
+
+/** Where durable events go: an outbox row in the transaction, then the stream. */
+export interface Streams {
+  /** Inserts outbox rows in the caller's transaction. */
+  enqueue(sql: SQL, emissions: readonly Emission[]): Promise<void>
+  /** Tells the writer that rows have been committed. */
+  committed(): void
+  /** Numbering by a batch handler itself, as the last act of its transaction. */
+  batch(sql: SQL): StreamBatch
+}
+
+/** The numbering of one batch. */
+export interface StreamBatch {
+  /** Locks the heads of these channels (those free at once); may be called before `number`. */
+  claim(channels: readonly string[]): void
+  /**
+   * Gives offsets to what it can, sends the rest to the outbox, and sends `commit` last, all
+   * pipelined. Resolves after the commit with the offset of each emission, if it has one.
+   */
+  commit(emissions: readonly Emission[]): Promise<(number | undefined)[]>
+  /** Publishes what `commit` has numbered. `skip[i]` is a connection that knows already. */
+  publish(emissions: readonly Emission[], skip: readonly (string | undefined)[]): void
+  /** Gives up what is held when the transaction fails. */
+  release(): void
+}
+
+/** Ephemeral events: at most once, to whoever is connected now, on every instance. */
+export interface Announcer {
+  /** To all subscribers of a channel. */
+  announce<S extends TSchema>(event: EventType<S>, id: string, payload: Static<S>): void
+  /**
+   * To every connection of a user, labelled with the channel the event is about.
+   * @returns how many connections it was sent to
+   */
+  tell<S extends TSchema>(
+    userId: string,
+    event: EventType<S>,
+    id: string,
+    payload: Static<S>,
+    exceptConnectionId?: string,
+  ): number
+  /** Closes every socket of these sessions, everywhere. */
+  revoked(sessionIds: readonly string[]): void
+}
+
+export type PresenceStatus = 'online' | 'offline' | 'away' | 'busy'
+
+/** Who is connected, over all instances. */
+export interface Presence {
+  /** Connections of a user over all instances. */
+  connections(userId: string): number
+  status(userId: string): PresenceStatus
+  /** Sets what a connected user says of themself; `offline` appears so while connected. */
+  setStatus(userId: string, status: PresenceStatus): void
+  onlineCount(): number
+}

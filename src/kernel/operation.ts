@@ -1,0 +1,252 @@
+import type { SQL } from 'bun'
+import type { Tx } from '../../db/transaction.ts'
+import type { Emission } from './channel.ts'
+import type { Clock } from './clock.ts'
+import type { Failure } from './errors.ts'
+import type { Kernel } from './kernel.ts'
+import type { LimitName } from './limits.ts'
+import { compile, type Static, type TObject, type TSchema, type Validator } from './schema.ts'
+
+/** What a person may be in the product; one person may hold several. */
+export const ROLES = [
+  'user',
+  'creator',
+  'mentor',
+  'mentee',
+  'alumni',
+  'service_provider',
+  'investor',
+  'manager',
+  'admin',
+] as const
+export type Role = (typeof ROLES)[number]
+
+/** Who asks: a user through one of their sessions. */
+export interface Actor {
+  readonly userId: string
+  readonly sessionId: string
+  readonly roles: readonly Role[]
+  /** When the access token ends, in milliseconds since the epoch. */
+  readonly expiresAtMs: number
+}
+
+/** Who may ask. */
+export type Access =
+  | { readonly kind: 'anyone' }
+  | { readonly kind: 'user'; readonly roles: readonly Role[] | undefined }
+
+/** No token needed. */
+export const anyone = () => ({ kind: 'anyone' }) as const
+/** A signed-in user, with one of `roles` where they are given. */
+export const user = (options: { roles?: readonly Role[] } = {}) =>
+  ({ kind: 'user', roles: options.roles }) as const
+
+type ActorOf<A extends Access> = A extends { kind: 'user' } ? Actor : Actor | null
+
+/** Where a call came from. */
+export interface RequestInfo {
+  readonly id: string
+  readonly transport: 'rest' | 'socket' | 'internal'
+  /** The client's network address, after trusted proxies. */
+  readonly address: string
+  readonly userAgent: string | undefined
+  /** The socket that asked, so that its own events need not come back to it. */
+  readonly connectionId: string | undefined
+}
+
+/** What every handler gets. */
+export interface Context<A = Actor> {
+  readonly kernel: Kernel
+  readonly clock: Clock
+  readonly actor: A
+  readonly request: RequestInfo
+}
+
+/** What a handler in a transaction gets. It may run again after a serialisation failure. */
+export interface WriteContext<A = Actor> extends Context<A> {
+  readonly tx: Tx
+  /** Adds an event to its stream, durable with this very transaction. */
+  readonly emit: (emission: Emission) => void
+  /** Runs once after the commit, and not at all when there is none. */
+  readonly afterCommit: (fn: () => void) => void
+}
+
+/** One call of a batch. */
+export interface BatchItem<I> {
+  readonly actor: Actor
+  readonly input: I
+  readonly request: RequestInfo
+}
+
+/** What a batch handler gets: one transaction on one connection, statements pipelined. */
+export interface BatchContext {
+  readonly kernel: Kernel
+  readonly clock: Clock
+  readonly sql: SQL
+  /**
+   * Says early which channels this batch will emit to, so that their heads are locked while the
+   * handler's own statements run. A hint: what is emitted elsewhere is still delivered.
+   */
+  claim(channels: readonly string[]): void
+  /** Adds an event caused by item `index`. */
+  readonly emit: (index: number, emission: Emission) => void
+  readonly afterCommit: (fn: () => void) => void
+}
+
+interface Common<I extends TObject, O extends TSchema, A extends Access> {
+  readonly summary: string
+  readonly description?: string
+  /** `METHOD /path/:field`; the path is mounted below `/api/v1` and `/api`. */
+  readonly rest?: string
+  /** More routes of the same operation. */
+  readonly aliases?: readonly string[]
+  /** Status of a successful REST answer, 200 unless something is created. */
+  readonly status?: 200 | 201 | 204
+  /** False for what makes no sense on a socket (signing in). */
+  readonly socket?: boolean
+  readonly access: A
+  readonly limit: LimitName
+  readonly input: I
+  readonly output: O
+}
+
+interface HandlerForm<I extends TObject, O extends TSchema, A extends Access> {
+  /** Accepts an idempotency key: a repeated request gets the first answer. */
+  readonly idempotent?: boolean
+  /**
+   * The answer holds secrets: the idempotency record stores what this returns (ids), and
+   * `replay` makes an answer from it.
+   */
+  readonly secretOutput?: {
+    readonly remember: (output: Static<O>) => string
+    readonly replay: (ctx: WriteContext<ActorOf<A>>, remembered: string) => Promise<Static<O>>
+  }
+  /** Slow or external work before the transaction opens (password hashing), done once. */
+  readonly prepare?: (ctx: Context<ActorOf<A>>, input: Static<I>) => Promise<unknown>
+  /** Runs in one transaction with its idempotency record and its events. */
+  readonly handler: (
+    ctx: WriteContext<ActorOf<A>>,
+    input: Static<I>,
+    prepared: unknown,
+  ) => Promise<Static<O>>
+}
+interface RunForm<I extends TObject, O extends TSchema, A extends Access> {
+  /** Reads, or opens its own transactions. */
+  readonly run: (ctx: Context<ActorOf<A>>, input: Static<I>) => Promise<Static<O>>
+}
+interface ImmediateForm<I extends TObject, O extends TSchema, A extends Access> {
+  /** Memory only: answers synchronously when it can, so that a frame costs no promise. */
+  readonly immediate: (
+    ctx: Context<ActorOf<A>>,
+    input: Static<I>,
+  ) => Static<O> | Promise<Static<O>>
+}
+interface BatchForm<I extends TObject, O extends TSchema> {
+  /** What arrives together is one transaction and one commit; one failing item fails alone. */
+  readonly batch: (
+    ctx: BatchContext,
+    items: readonly BatchItem<Static<I>>[],
+  ) => Promise<(Static<O> | Failure)[]>
+}
+
+/** The definition of an operation: exactly one of the four forms. */
+export type OperationDefinition<
+  I extends TObject,
+  O extends TSchema,
+  A extends Access,
+> = Common<I, O, A> & (HandlerForm<I, O, A> | RunForm<I, O, A> | ImmediateForm<I, O, A> | BatchForm<I, O>)
+
+/** An operation as the edges see it. */
+export interface Operation {
+  readonly name: string
+  readonly summary: string
+  readonly description: string | undefined
+  readonly routes: readonly Route[]
+  readonly status: number
+  readonly socket: boolean
+  readonly access: Access
+  readonly limit: LimitName
+  readonly input: TObject
+  readonly output: TSchema
+  readonly validInput: Validator
+  readonly validOutput: Validator
+  readonly idempotent: boolean
+  readonly form: Form
+}
+
+/** The handler with its types erased: the executor has validated what goes in. */
+export type Form =
+  | ({ readonly kind: 'handler' } & Omit<HandlerForm<TObject, TSchema, Access>, 'idempotent'>)
+  | ({ readonly kind: 'run' } & RunForm<TObject, TSchema, Access>)
+  | ({ readonly kind: 'immediate' } & ImmediateForm<TObject, TSchema, Access>)
+  | ({ readonly kind: 'batch' } & BatchForm<TObject, TSchema>)
+
+/** `GET /users/:id` taken apart. The first route of an operation is its canonical one. */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly path: string
+}
+
+const ROUTE = /^(GET|POST|PUT|PATCH|DELETE) (\/[A-Za-z0-9_:./-]+)$/
+
+function route(text: string): Route {
+  const match = ROUTE.exec(text)
+  if (match === null) throw new Error(`not a route: ${text}`)
+  return { method: match[1] as Route['method'], path: match[2] as string }
+}
+
+/**
+ * Defines an operation once for every way in: from this come the REST route, the socket call, the
+ * documents, the limit, the idempotency record and the authorization test.
+ *
+ * @example
+ * export const getPool = operation('pools.get', {
+ *   summary: 'One pool', rest: 'GET /pools/:id', access: user(), limit: 'read',
+ *   input: input({ id: Uuid }), output: Pool,
+ *   async run({ kernel }, { id }) { … },
+ * })
+ */
+export function operation<I extends TObject, O extends TSchema, const A extends Access>(
+  name: string,
+  definition: OperationDefinition<I, O, A>,
+): Operation {
+  const texts = [definition.rest, ...(definition.aliases ?? [])].filter((x) => x !== undefined)
+  return {
+    name,
+    summary: definition.summary,
+    description: definition.description,
+    routes: texts.map(route),
+    status: definition.status ?? 200,
+    socket: definition.socket ?? true,
+    access: definition.access,
+    limit: definition.limit,
+    input: definition.input,
+    output: definition.output,
+    validInput: compile(definition.input),
+    validOutput: compile(definition.output),
+    idempotent: 'batch' in definition || definitionIsIdempotent(definition),
+    form: formOf(definition),
+  }
+}
+
+function formOf<I extends TObject, O extends TSchema, A extends Access>(
+  definition: OperationDefinition<I, O, A>,
+): Form {
+  // The one place where the schema's static types are given up; inputs are checked before use.
+  const erased = definition as unknown as Record<string, never>
+  if ('batch' in definition) return { kind: 'batch', batch: erased['batch'] as never }
+  if ('immediate' in definition) return { kind: 'immediate', immediate: erased['immediate'] as never }
+  if ('run' in definition) return { kind: 'run', run: erased['run'] as never }
+  return {
+    kind: 'handler',
+    handler: erased['handler'] as never,
+    ...(definition.prepare === undefined ? {} : { prepare: erased['prepare'] as never }),
+    ...(definition.secretOutput === undefined
+      ? {}
+      : { secretOutput: erased['secretOutput'] as never }),
+  }
+}
+
+function definitionIsIdempotent(definition: object): boolean {
+  return 'idempotent' in definition && definition.idempotent === true
+}

@@ -1,0 +1,159 @@
+import { Failure } from '../kernel/errors.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import { type Actor, operation, user } from '../kernel/operation.ts'
+import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../kernel/schema.ts'
+import { typingEvent } from './channels.ts'
+import { Conversations, otherSide, type Pair } from './conversations.ts'
+import { ConversationItem, Message, PresenceOutput, STATUSES } from './shapes.ts'
+import { lastSeenOf, listConversations, listMessages, sharePair } from './store.ts'
+
+/** The caller's conversations, newest first. */
+export const conversationsList = operation('conversations.list', {
+  summary: 'Your conversations, newest first',
+  rest: 'GET /conversations',
+  access: user(),
+  limit: 'read',
+  input: input(pageFields),
+  output: page(ConversationItem),
+  async run({ kernel, actor }, { limit = 50, cursor }) {
+    const after = cursor === undefined ? undefined : conversationCursor(cursor)
+    const rows = await listConversations(kernel, actor.userId, limit + 1, after)
+    const shown = rows.slice(0, limit)
+    const last = rows.length > limit ? shown.at(-1) : undefined
+    return {
+      items: shown.map((row) => ({
+        id: row.id,
+        participant_id: row.participant_id,
+        participant_name: row.participant_name,
+        participant_avatar: row.participant_avatar,
+        last_message: null,
+        last_message_time: row.last_message_time?.toISOString() ?? null,
+        unread_count: row.unread_count,
+        participant_status: kernel.presence.status(row.participant_id),
+      })),
+      next_cursor: last === undefined ? null : encodeCursor([last.at.toISOString(), last.id]),
+    }
+  },
+})
+
+/** Metadata of the messages of a conversation, newest first. */
+export const conversationMessages = operation('conversations.messages', {
+  summary: 'Metadata of a conversation’s messages, newest first',
+  rest: 'GET /conversations/:conversation_id/messages',
+  access: user(),
+  limit: 'read',
+  input: input({ conversation_id: Uuid, ...pageFields }),
+  output: page(Message),
+  async run({ kernel, actor }, { conversation_id, limit = 50, cursor }) {
+    const pair = await ownPair(kernel, actor, conversation_id)
+    const before = cursor === undefined ? undefined : messageCursor(cursor)
+    const { items, last } = await listMessages(kernel, pair.number, limit, before)
+    return { items, next_cursor: last === undefined ? null : encodeCursor([String(last)]) }
+  },
+})
+
+/** Tells the other side that one is typing. Memory only, at most once. */
+export const typing = operation('typing_indicator', {
+  summary: 'Tells the other side of a conversation that you are typing',
+  rest: 'POST /conversations/:conversation_id/typing',
+  access: user(),
+  limit: 'ephemeral',
+  input: input({ conversation_id: Uuid, is_typing: t.Boolean() }),
+  output: t.Object({}),
+  immediate({ kernel, actor, clock }, { conversation_id, is_typing }) {
+    const id = conversation_id.toLowerCase()
+    const pair = kernel.use(Conversations).known(id)
+    const tell = (known: Pair) => {
+      const other = otherSide(known, actor.userId)
+      if (other === undefined) throw noConversation()
+      const timestamp = clock.date().toISOString()
+      const payload = { user_id: actor.userId, conversation_id: id, is_typing, timestamp }
+      kernel.announcer.tell(other, typingEvent, id, payload)
+      return {}
+    }
+    return pair === undefined ? ownPair(kernel, actor, id).then(tell) : tell(pair)
+  },
+})
+
+/** Sets the caller's own status. */
+export const presenceUpdate = operation('presence_update', {
+  summary: 'Sets your status: online, away, busy, or offline to appear so',
+  rest: 'PUT /users/me/presence',
+  access: user(),
+  limit: 'ephemeral',
+  // Kisse's clients send their own `last_seen`; the server knows better.
+  input: input({ status: oneOf(STATUSES), last_seen: t.Optional(t.Union([Timestamp, t.Null()])) }),
+  output: PresenceOutput,
+  immediate({ kernel, actor, clock }, { status }) {
+    kernel.presence.setStatus(actor.userId, status)
+    return {
+      user_id: actor.userId,
+      status: kernel.presence.status(actor.userId),
+      last_seen: clock.date().toISOString(),
+    }
+  },
+})
+
+/** The caller's own presence: from memory. */
+export const presenceMine = operation('presence.mine', {
+  summary: 'Your own presence',
+  rest: 'GET /users/me/presence',
+  access: user(),
+  limit: 'read',
+  input: input({}),
+  output: PresenceOutput,
+  immediate({ kernel, actor, clock }) {
+    const last_seen = clock.date().toISOString()
+    return { user_id: actor.userId, status: kernel.presence.status(actor.userId), last_seen }
+  },
+})
+
+/** Presence of somebody with whom the caller shares a conversation. */
+export const presenceGet = operation('presence.get', {
+  summary: 'Presence of somebody you share a conversation with',
+  rest: 'GET /users/:user_id/presence',
+  access: user(),
+  limit: 'read',
+  input: input({ user_id: Uuid }),
+  output: PresenceOutput,
+  async run({ kernel, actor, clock }, input) {
+    const user_id = input.user_id.toLowerCase()
+    if (user_id !== actor.userId && !(await sharePair(kernel, actor.userId, user_id))) {
+      throw new Failure('not_found', 'You share no conversation with such a user')
+    }
+    const here = kernel.presence.connections(user_id) > 0
+    const seen = here ? clock.date() : await lastSeenOf(kernel, user_id)
+    const last_seen = seen?.toISOString() ?? null
+    return { user_id, status: kernel.presence.status(user_id), last_seen }
+  },
+})
+
+const noConversation = () => new Failure('not_found', 'You have no such conversation')
+
+/** The conversation, if the caller is in it; what one may not see does not exist. */
+async function ownPair(kernel: Kernel, actor: Actor, id: string): Promise<Pair> {
+  const pair = await kernel.use(Conversations).byId(id.toLowerCase())
+  if (pair === undefined || otherSide(pair, actor.userId) === undefined) throw noConversation()
+  return pair
+}
+
+function encodeCursor(parts: readonly string[]): string {
+  return Buffer.from(parts.join(' ')).toString('base64url')
+}
+const badCursor = () =>
+  new Failure('validation_failed', 'Not a cursor of this list', {
+    errors: [{ path: '/cursor', message: 'Take it from next_cursor' }],
+  })
+
+function conversationCursor(cursor: string): { at: string; id: string } {
+  const [at = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ')
+  if (!/^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/.test(at) || Number.isNaN(Date.parse(at))) throw badCursor()
+  if (!/^[0-9a-f-]{36}$/.test(id)) throw badCursor()
+  return { at, id }
+}
+
+function messageCursor(cursor: string): number {
+  const text = Buffer.from(cursor, 'base64url').toString()
+  if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(Number(text))) throw badCursor()
+  return Number(text)
+}

@@ -1,0 +1,222 @@
+import { join } from 'node:path'
+import type { Server as BunServer } from 'bun'
+import { type Database, openDatabase } from '../db/client.ts'
+import { startEmbeddedPostgres } from '../db/embedded.ts'
+import { prepareDatabase } from '../db/roles.ts'
+import { type Scheduled, schedule } from '../jobs/schedule.ts'
+import { startScheduler } from '../jobs/scheduler.ts'
+import type { GatewayLimits } from '../realtime/codes.ts'
+import type { Connection } from '../realtime/connection.ts'
+import { type RealtimeCore, startCore } from '../realtime/core.ts'
+import { createGateway, type Gateway } from '../realtime/gateway.ts'
+import { announcePresence } from '../realtime/presence-announcer.ts'
+import { Authenticator } from './auth/index.ts'
+import { EVERY_FEATURE } from './config/types.ts'
+import type { Config } from './config.ts'
+import { features as allFeatures } from './features.ts'
+import { createHttp } from './http/index.ts'
+import { type Clock, systemClock } from './kernel/clock.ts'
+import { checkOutputs, createExecutor, type Executor } from './kernel/execute.ts'
+import { createRegistry, type Feature } from './kernel/feature.ts'
+import { type Kernel, serviceTable } from './kernel/kernel.ts'
+import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
+import type { Logger } from './kernel/log.ts'
+import { createMetrics } from './kernel/metrics.ts'
+import { VERSION } from './version.ts'
+
+/** A running server. */
+export interface RunningServer {
+  readonly port: number
+  readonly kernel: Kernel
+  readonly executor: Executor
+  readonly core: RealtimeCore
+  /** Drains and stops everything in reverse order of starting. */
+  stop(): Promise<void>
+}
+
+export interface ServerOptions {
+  readonly config: Config
+  readonly log: Logger
+  readonly clock?: Clock
+  /** Default: all that the configuration turns on. */
+  readonly features?: readonly Feature[]
+  readonly limits?: LimitTable
+  readonly gatewayLimits?: Partial<GatewayLimits>
+  readonly schedule?: readonly Scheduled[]
+}
+
+/** Things to stop, last started first. */
+type Stack = { name: string; stop: () => unknown }[]
+
+/** A request for a socket may wait this long for the rest of its answer, in seconds. */
+const IDLE_SECONDS = 30
+/** Longest request body: attachments have ways of their own. */
+const BODY_BYTES_MAX = 1_100_000
+
+/**
+ * Starts a server in order: database, streams and bus, features, edges. If one step fails, what
+ * has started is stopped again and the error passed on.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const started: Stack = []
+  const { log } = options
+  const stop = async () => {
+    for (const { name, stop: end } of started.splice(0).toReversed()) {
+      try {
+        await end()
+      } catch (error) {
+        log.error('did not stop cleanly', { part: name, error })
+      }
+    }
+  }
+  try {
+    const running = await start(options, started)
+    return { ...running, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function start(options: ServerOptions, started: Stack): Promise<Omit<RunningServer, 'stop'>> {
+  const { config, log, clock = systemClock } = options
+  checkOutputs(!config.production)
+  const features = options.features ?? chosenFeatures(config)
+  const registry = createRegistry(features)
+  const { db, url } = await startDatabase(config, clock, log, started)
+  const core = await startCore({
+    db,
+    databaseUrl: url,
+    alone: config.database.embedded,
+    redisUrl: config.redisUrl,
+    clock,
+    log,
+    registry,
+  })
+  started.push({ name: 'streams', stop: () => core.stop() })
+  const metrics = createMetrics(clock)
+  started.push({ name: 'metrics', stop: () => metrics.stop() })
+  const kernel: Kernel = {
+    config,
+    clock,
+    log,
+    metrics,
+    db,
+    registry,
+    limiter: createLimiter(clock, options.limits ?? LIMITS),
+    streams: core.streams,
+    announcer: core.announcer,
+    presence: core.presence,
+    use: serviceTable(() => kernel),
+  }
+  const authenticator = kernel.use(Authenticator)
+  core.listen({
+    revoked: (ids) => authenticator.applyRevoked(ids),
+    presence: (changes) => {
+      announcePresence(kernel, changes).catch((error: unknown) => {
+        log.warn('presence not announced', { error })
+      })
+    },
+  })
+  for (const { name, start: begin } of features) {
+    const end = await begin?.(kernel)
+    if (end !== undefined) started.push({ name, stop: end })
+  }
+  const executor = createExecutor(kernel)
+  observeDatabase(kernel)
+  const gateway = createGateway({
+    kernel,
+    core,
+    executor,
+    authenticator,
+    ...(options.gatewayLimits === undefined ? {} : { limits: options.gatewayLimits }),
+  })
+  const http = createHttp({
+    kernel,
+    executor,
+    authenticate: (token) => authenticator.verify(token),
+    readiness: () => readiness(kernel, core),
+    version: VERSION,
+  })
+  const server = listen(config, gateway, (request, of) => http.fetch(request, of))
+  core.publishThrough((topic, frame) => void server.publish(topic, frame))
+  started.push({
+    name: 'edges',
+    async stop() {
+      await gateway.drain()
+      await server.stop(true)
+    },
+  })
+  started.push({ name: 'jobs', stop: startScheduler(kernel, options.schedule ?? schedule) })
+  return { port: server.port ?? config.port, kernel, executor, core }
+}
+
+function chosenFeatures({ features }: Config): readonly Feature[] {
+  if (features === EVERY_FEATURE) return allFeatures
+  return allFeatures.filter(({ name }) => features.includes(name))
+}
+
+async function startDatabase(
+  config: Config,
+  clock: Clock,
+  log: Logger,
+  started: Stack,
+): Promise<{ db: Database; url: string }> {
+  let ownerUrl = config.database.url
+  if (ownerUrl === undefined) {
+    const embedded = await startEmbeddedPostgres({
+      dataDir: join(config.dataDir, 'postgres'),
+      log: (message, fields) => log.info(message, fields),
+    })
+    started.push({ name: 'postgres', stop: () => embedded.stop() })
+    ownerUrl = embedded.ownerUrl
+  }
+  const { url } = await prepareDatabase({ ownerUrl, clock, log })
+  const db = openDatabase({ url, clock })
+  started.push({ name: 'database', stop: () => db.close() })
+  return { db, url }
+}
+
+function listen(
+  config: Config,
+  gateway: Gateway,
+  rest: (request: Request, server: BunServer<Connection>) => Response | Promise<Response>,
+): BunServer<Connection> {
+  return Bun.serve<Connection>({
+    hostname: config.host,
+    port: config.port,
+    idleTimeout: IDLE_SECONDS,
+    maxRequestBodySize: BODY_BYTES_MAX,
+    development: false,
+    ...(config.tls === undefined ? {} : { tls: { cert: config.tls.cert, key: config.tls.key } }),
+    fetch(request, server) {
+      if (gateway.serves(pathOf(request.url))) return gateway.upgrade(request, server)
+      return rest(request, server)
+    },
+    websocket: gateway.websocket,
+  })
+}
+
+/** The path of an absolute URL, cut by hand: this runs for every request. */
+function pathOf(url: string): string {
+  const start = url.indexOf('/', url.indexOf('://') + 3)
+  const query = url.indexOf('?', start)
+  return query < 0 ? url.slice(start) : url.slice(start, query)
+}
+
+async function readiness({ db }: Kernel, { broker, instances }: RealtimeCore) {
+  const database = await db.sql`select 1`.then(
+    () => ({ ok: true }),
+    (error: Error) => ({ ok: false, detail: error.message }),
+  )
+  const others = `${broker.kind}, ${instances.others().size} other instances`
+  return { database, broker: { ok: broker.ready(), detail: others } }
+}
+
+function observeDatabase({ metrics, db }: Kernel): void {
+  metrics.gauge('database_connections', 'Connections by state', ['state'], (gauge) => {
+    const { busy, max } = db.pool()
+    gauge.labels({ state: 'busy' }).set(busy)
+    gauge.labels({ state: 'max' }).set(max)
+  })
+}

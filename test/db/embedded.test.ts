@@ -1,0 +1,482 @@
+import { afterAll, afterEach, describe, expect, test } from 'bun:test'
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { SQL } from 'bun'
+import { startEmbeddedPostgres } from '../../db/embedded.ts'
+import type { EmbeddedOptions, EmbeddedPostgres } from '../../db/embedded.ts'
+import { packageFolder } from '../../db/embedded/binaries.ts'
+import { identify, isAlive } from '../../db/embedded/postmaster.ts'
+
+const isRoot = process.getuid?.() === 0
+const NOBODY = { uid: 65_534, gid: 65_534 }
+const top = mkdtempSync(join(tmpdir(), 'rialto-embedded-'))
+chmodSync(top, 0o755)
+
+const running: EmbeddedPostgres[] = []
+const processes: Other[] = []
+afterEach(async () => {
+  for (const other of processes.splice(0)) await other.kill()
+  for (const server of running.splice(0)) await server.stop()
+})
+afterAll(() => rmSync(top, { recursive: true, force: true }))
+
+async function start(dataDir: string, options: Partial<EmbeddedOptions> = {}) {
+  const server = await startEmbeddedPostgres({ dataDir, ...options })
+  running.push(server)
+  return server
+}
+
+async function query<T>(url: string, work: (sql: SQL) => Promise<T>): Promise<T> {
+  const sql = new SQL({ url, max: 1 })
+  try {
+    return await work(sql)
+  } finally {
+    await sql.close()
+  }
+}
+
+let template: Promise<string> | undefined
+let folders = 0
+
+/** A folder with a cluster that was stopped properly; made once, copied for each test. */
+async function preparedFolder(under = top): Promise<string> {
+  template ??= (async () => {
+    const dataDir = join(top, 'template')
+    const server = await startEmbeddedPostgres({ dataDir })
+    await query(server.ownerUrl, (sql) => sql`create table kept (value int)`)
+    await server.stop()
+    return dataDir
+  })()
+  const dataDir = join(under, `data${++folders}`)
+  mkdirSync(under, { recursive: true })
+  const copied = Bun.spawnSync(['cp', '-a', await template, dataDir])
+  expect(copied.exitCode).toBe(0)
+  return dataDir
+}
+
+/** Another Rialto process, as far as the database is concerned. */
+class Other {
+  private constructor(
+    private readonly child: Bun.Subprocess<'pipe', 'pipe', 'inherit'>,
+    readonly said: Record<string, never> & { pid: number; adopted: boolean; error?: string },
+  ) {}
+
+  static async start(dataDir: string, options: { uid?: number; gid?: number; bun?: string } = {}) {
+    const { bun = process.execPath, ...account } = options
+    const script = join(import.meta.dir, '../support/embedded-process.ts')
+    const child = Bun.spawn([bun, '--no-env-file', script, dataDir], {
+      ...account,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    for await (const chunk of child.stdout) {
+      const other = new Other(child, JSON.parse(new TextDecoder().decode(chunk)))
+      processes.push(other)
+      return other
+    }
+    throw new Error('the process said nothing')
+  }
+
+  async tell(word: 'exit' | 'stop') {
+    this.child.stdin.write(`${word}\n`)
+    await this.child.stdin.flush()
+    await this.child.exited
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL') {
+    this.child.kill(signal)
+    await this.child.exited
+  }
+}
+
+async function gone(pid: number) {
+  for (let i = 0; i < 1_000 && isAlive(pid); i++) await Bun.sleep(5)
+  return !isAlive(pid)
+}
+
+describe('a first start', () => {
+  test('makes a durable database for an owner without superuser rights', async () => {
+    const { ownerUrl, adopted } = await start(join(top, 'deep/first'))
+    expect(adopted).toBeFalse()
+    const [row] = await query(
+      ownerUrl,
+      (sql) => sql`select current_database() as database, current_user as role,
+        rolsuper as super, rolcreatedb as databases, rolcreaterole as roles,
+        pg_get_userbyid(datdba) as owner, lower('ÄÉ') as lower,
+        current_setting('fsync') as fsync, current_setting('synchronous_commit') as commit,
+        current_setting('listen_addresses') as listen,
+        current_setting('unix_socket_directories') as sockets
+        from pg_roles, pg_database where rolname = current_user and datname = current_database()`,
+    )
+    expect(row).toEqual({
+      database: 'rialto',
+      role: 'rialto_owner',
+      super: false,
+      databases: true,
+      roles: true,
+      owner: 'rialto_owner',
+      lower: 'äé',
+      fsync: 'on',
+      commit: 'on',
+      listen: '127.0.0.1',
+      sockets: '',
+    })
+  }, 30_000)
+
+  test('nobody gets in without the password, and the folder is closed', async () => {
+    const dataDir = await preparedFolder()
+    const { ownerUrl, port } = await start(dataDir)
+    const wrong = ownerUrl.replace(/:[^:@]+@/, ':wrong@')
+    await expect(query(wrong, (sql) => sql`select 1`)).rejects.toThrow(/password/)
+    const superuser = `postgres://postgres@127.0.0.1:${port}/postgres`
+    await expect(query(superuser, (sql) => sql`select 1`)).rejects.toThrow()
+    for (const name of ['credentials.json', 'postgres.log', 'lock', 'owner.json', 'cluster']) {
+      expect(statSync(join(dataDir, name)).mode & 0o077).toBe(0)
+    }
+  })
+
+  test('that is cut off leaves nothing that hinders the next', async () => {
+    const dataDir = await preparedFolder()
+    renameSync(join(dataDir, 'cluster'), join(dataDir, 'cluster.new'))
+    rmSync(join(dataDir, 'credentials.json'))
+    rmSync(join(dataDir, 'cluster.new/PG_VERSION'))
+    const { ownerUrl } = await start(dataDir)
+    await query(ownerUrl, (sql) => sql`select 1`)
+    expect(readdirSync(dataDir)).not.toContain('cluster.new')
+  }, 30_000)
+
+  test('that is cut off before the database was made makes it next time', async () => {
+    const dataDir = await preparedFolder()
+    const before = await start(dataDir)
+    const { superuser } = JSON.parse(readFileSync(join(dataDir, 'credentials.json'), 'utf8'))
+    const url = `postgres://postgres:${superuser}@127.0.0.1:${before.port}/postgres`
+    await query(url, async (sql) => {
+      await sql`drop database rialto`
+      await sql`drop role rialto_owner`
+    })
+    await before.stop()
+    const { ownerUrl } = await start(dataDir)
+    await query(ownerUrl, (sql) => sql`create table t (i int)`)
+  })
+})
+
+describe('a later start', () => {
+  test('finds what was stored, on the same port', async () => {
+    const dataDir = await preparedFolder()
+    const first = await start(dataDir)
+    await query(first.ownerUrl, (sql) => sql`insert into kept values (7)`)
+    await first.stop()
+    expect(isAlive(first.pid)).toBeFalse()
+    const second = await start(dataDir)
+    expect(second.port).toBe(first.port)
+    expect(await query(second.ownerUrl, (sql) => sql`table kept`)).toEqual([{ value: 7 }])
+  })
+
+  test('takes another port when the last one is taken', async () => {
+    const dataDir = await preparedFolder()
+    const { port, stop } = await start(dataDir)
+    await stop()
+    using _taken = Bun.listen({ hostname: '127.0.0.1', port, socket: { data() {} } })
+    const other = await start(dataDir)
+    expect(other.port).not.toBe(port)
+  })
+
+  test('recovers after PostgreSQL itself was killed', async () => {
+    const dataDir = await preparedFolder()
+    const first = await start(dataDir)
+    await query(first.ownerUrl, (sql) => sql`insert into kept values (8)`)
+    process.kill(first.pid, 'SIGKILL')
+    await gone(first.pid)
+    await first.stop()
+    const second = await start(dataDir)
+    expect(await query(second.ownerUrl, (sql) => sql`table kept`)).toEqual([{ value: 8 }])
+  })
+
+  test('takes settings, and refuses wrong ones with the words of PostgreSQL', async () => {
+    const dataDir = await preparedFolder()
+    const settings = { max_connections: '17' }
+    const { ownerUrl, stop } = await start(dataDir, { settings })
+    const shown = await query(ownerUrl, (sql) => sql`show max_connections`)
+    expect(shown).toEqual([{ max_connections: '17' }])
+    await stop()
+    await expect(start(dataDir, { settings: { max_connections: 'many' } })).rejects.toThrow(
+      /did not start[^]*invalid value for parameter "max_connections": "many"/,
+    )
+    // A failed start has let go of the folder.
+    await start(dataDir)
+  })
+
+  test('writes neither statements nor values to its log', async () => {
+    const dataDir = await preparedFolder()
+    const { ownerUrl } = await start(dataDir)
+    await query(ownerUrl, async (sql) => {
+      await sql`create table u (word text primary key)`
+      await sql`insert into u values ('canary-value')`
+      await sql`insert into u values ('canary-value')`.catch(() => {})
+      await sql`select ${'canary-value'}::int`.catch(() => {})
+      await sql.unsafe(`select 'canary-value' from nowhere`).catch(() => {})
+    })
+    const log = readFileSync(join(dataDir, 'postgres.log'), 'utf8')
+    expect(log).toContain('ready to accept connections')
+    expect(log).not.toContain('canary-value')
+  })
+
+  test('keeps its log small', async () => {
+    const dataDir = await preparedFolder()
+    writeFileSync(join(dataDir, 'postgres.log'), 'x'.repeat(1_000_001))
+    await start(dataDir)
+    expect(statSync(join(dataDir, 'postgres.log')).size).toBeLessThan(10_000)
+    expect(statSync(join(dataDir, 'postgres.log.1')).size).toBe(1_000_001)
+  })
+})
+
+describe('processes', () => {
+  test('a PostgreSQL left by kill -9 is adopted with its data, and stopped by its new owner', async () => {
+    const dataDir = await preparedFolder()
+    const killed = await Other.start(dataDir)
+    await killed.kill()
+    expect(isAlive(killed.said.pid)).toBeTrue()
+    const { pid, adopted, ownerUrl, stop } = await start(dataDir)
+    expect({ pid, adopted }).toEqual({ pid: killed.said.pid, adopted: true })
+    await query(ownerUrl, (sql) => sql`insert into kept values (1)`)
+    await stop()
+    expect(isAlive(pid)).toBeFalse()
+    expect(existsSync(join(dataDir, 'cluster/postmaster.pid'))).toBeFalse()
+  })
+
+  test('one that was started with other settings is replaced', async () => {
+    const dataDir = await preparedFolder()
+    const killed = await Other.start(dataDir)
+    await killed.kill()
+    const { pid, adopted } = await start(dataDir, { settings: { work_mem: '5MB' } })
+    expect(adopted).toBeFalse()
+    expect(pid).not.toBe(killed.said.pid)
+    expect(isAlive(killed.said.pid)).toBeFalse()
+  })
+
+  test('one that does not take our password is replaced, then refused for its reason', async () => {
+    const dataDir = await preparedFolder()
+    const killed = await Other.start(dataDir)
+    await killed.kill()
+    const credentials = join(dataDir, 'credentials.json')
+    writeFileSync(credentials, JSON.stringify({ superuser: 'lost', owner: 'lost' }))
+    await expect(start(dataDir)).rejects.toThrow(/does not take the passwords/)
+    expect(isAlive(killed.said.pid)).toBeFalse()
+  })
+
+  test('a second process is refused by name, and the first goes on', async () => {
+    const dataDir = await preparedFolder()
+    const { ownerUrl } = await start(dataDir)
+    const second = await Other.start(dataDir)
+    expect(second.said.error).toContain(`in use by another Rialto process (process ${process.pid}`)
+    await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(/in use by another/)
+    await query(ownerUrl, (sql) => sql`insert into kept values (1)`)
+  })
+
+  test('of two that start at once, one is served', async () => {
+    const dataDir = await preparedFolder()
+    const both = await Promise.all([Other.start(dataDir), Other.start(dataDir)])
+    expect(both.filter(({ said }) => said.error === undefined)).toHaveLength(1)
+    await Promise.all(both.map((other) => other.tell('stop')))
+  })
+
+  test('PostgreSQL is in a session of its own, and sees nothing of our environment', async () => {
+    const { pid } = await start(await preparedFolder())
+    if (process.platform !== 'linux') return
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+    expect(Number(stat[3])).toBe(pid)
+    const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
+    expect(environment).not.toContain('HOME=')
+  })
+
+  test('a process that just ends stops it', async () => {
+    const dataDir = await preparedFolder()
+    const other = await Other.start(dataDir)
+    await other.tell('exit')
+    expect(await gone(other.said.pid)).toBeTrue()
+  })
+
+  test('stopping waits, also for an adopted one, and may be asked twice', async () => {
+    const dataDir = await preparedFolder()
+    const killed = await Other.start(dataDir)
+    await killed.kill()
+    const adopter = await Other.start(dataDir)
+    expect(adopter.said.adopted).toBeTrue()
+    await adopter.tell('stop')
+    expect(isAlive(adopter.said.pid)).toBeFalse()
+    const server = await start(dataDir)
+    await Promise.all([server.stop(), server.stop()])
+    expect(isAlive(server.pid)).toBeFalse()
+  })
+
+  test('open sessions do not hold up the stop', async () => {
+    const { ownerUrl, stop } = await start(await preparedFolder())
+    const sql = new SQL({ url: ownerUrl, max: 1 })
+    const sleeping = sql`select pg_sleep(60)`.catch((error: Error) => error)
+    await Bun.sleep(50)
+    const startMs = performance.now()
+    await stop()
+    expect(performance.now() - startMs).toBeLessThan(5_000)
+    expect(await sleeping).toBeInstanceOf(Error)
+    await sql.close()
+  })
+})
+
+describe('pid files', () => {
+  const pidFile = (dataDir: string) => join(dataDir, 'cluster/postmaster.pid')
+  const body = (pid: number, dataDir: string) =>
+    `${pid}\n${join(dataDir, 'cluster')}\n1700000000\n54321\n\n127.0.0.1\n   1234567         0\nready   \n`
+
+  test('of a dead process does not hinder the start', async () => {
+    const dataDir = await preparedFolder()
+    const dead = Bun.spawnSync(['true']).pid
+    writeFileSync(pidFile(dataDir), body(dead, dataDir))
+    expect((await start(dataDir)).adopted).toBeFalse()
+  })
+
+  test('whose id another program was given hurts neither', async () => {
+    const dataDir = await preparedFolder()
+    // Under the account of PostgreSQL, which would refuse to start next to it.
+    const account = isRoot ? NOBODY : {}
+    const other = Bun.spawn(['sleep', '60'], account)
+    try {
+      const path = pidFile(dataDir)
+      writeFileSync(path, body(other.pid, dataDir))
+      if (isRoot) chownSync(path, NOBODY.uid, NOBODY.gid)
+      expect(identify(other.pid, join(dataDir, 'cluster'))).toBe('foreign')
+      const server = await start(dataDir)
+      expect(server.adopted).toBeFalse()
+      expect(other.exitCode).toBeNull()
+    } finally {
+      other.kill()
+    }
+  })
+
+  test('of the PostgreSQL of another folder leaves that one alone', async () => {
+    const [one, other] = [await preparedFolder(), await preparedFolder()]
+    const neighbour = await start(one)
+    cpSync(pidFile(one), pidFile(other))
+    if (isRoot) chownSync(pidFile(other), NOBODY.uid, NOBODY.gid)
+    const server = await start(other)
+    expect(server.pid).not.toBe(neighbour.pid)
+    expect(isAlive(neighbour.pid)).toBeTrue()
+  })
+
+  test('that are damaged are set aside', async () => {
+    const dataDir = await preparedFolder()
+    writeFileSync(pidFile(dataDir), '')
+    await start(dataDir)
+    expect(existsSync(`${pidFile(dataDir)}.damaged`)).toBeTrue()
+  })
+})
+
+describe('folders that hold something else are refused and left as they are', () => {
+  const cases: [what: string, change: (dataDir: string) => void, message: RegExp][] = [
+    [
+      'a cluster of another version',
+      (dataDir) => writeFileSync(join(dataDir, 'cluster/PG_VERSION'), '15\n'),
+      /was made by PostgreSQL 15, and this server brings 18/,
+    ],
+    [
+      'a damaged PG_VERSION',
+      (dataDir) => writeFileSync(join(dataDir, 'cluster/PG_VERSION'), '\0\0\0'),
+      /has a damaged PG_VERSION/,
+    ],
+    [
+      'no PG_VERSION',
+      (dataDir) => rmSync(join(dataDir, 'cluster/PG_VERSION')),
+      /is no PostgreSQL cluster/,
+    ],
+    [
+      "somebody else's cluster",
+      (dataDir) => cpSync(join(dataDir, 'cluster/PG_VERSION'), join(dataDir, 'PG_VERSION')),
+      /is itself a PostgreSQL data folder/,
+    ],
+    [
+      'no passwords',
+      (dataDir) => rmSync(join(dataDir, 'credentials.json')),
+      /its passwords .* are not/,
+    ],
+    [
+      'a damaged cluster',
+      (dataDir) => rmSync(join(dataDir, 'cluster/global/pg_control')),
+      /did not start[^]*pg_control/,
+    ],
+  ]
+  test.each(cases)('%s', async (_what, change, message) => {
+    const dataDir = await preparedFolder()
+    change(dataDir)
+    const before = listing(dataDir)
+    await expect(start(dataDir)).rejects.toThrow(message)
+    expect(listing(dataDir).filter((path) => !ours.test(path))).toEqual(before)
+  })
+
+  /** Files of ours that a refused start may add. */
+  const ours = /^(lock|owner\.json|postgres\.log|cluster\/postmaster\.opts)$/
+
+  function listing(dataDir: string): string[] {
+    return readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
+      .filter((path) => !ours.test(path))
+      .toSorted()
+  }
+})
+
+test('a platform without binaries is told about DATABASE_URL', () => {
+  expect(() => packageFolder('plan9-mips')).toThrow(/plan9-mips.*DATABASE_URL/)
+})
+
+describe.skipIf(!isRoot)('as root (skipped for other users)', () => {
+  test('PostgreSQL runs as nobody, without our groups', async () => {
+    const { pid } = await start(await preparedFolder())
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    expect(status).toMatch(/^Uid:\t65534\t65534\t65534/m)
+    expect(status).toMatch(/^Groups:\s*$/m)
+  })
+
+  test('in a folder of somebody else it runs as them, and they can go on without root', async () => {
+    const dataDir = join(top, 'theirs')
+    const uid = 12_345
+    mkdirSync(dataDir)
+    chownSync(dataDir, uid, uid)
+    const { pid, stop } = await start(dataDir)
+    expect(statSync(`/proc/${pid}`).uid).toBe(uid)
+    await stop()
+    for (const name of readdirSync(dataDir)) expect(statSync(join(dataDir, name)).uid).toBe(uid)
+    const reachable = await readableProject()
+    const theirs = await Other.start(dataDir, { uid, gid: uid, ...reachable })
+    expect(theirs.said.error).toBeUndefined()
+    await theirs.tell('stop')
+  }, 30_000)
+
+  test('in a folder below one that only root can read', async () => {
+    const closed = mkdtempSync(join(homedir(), 'rialto-embedded-'))
+    try {
+      chmodSync(closed, 0o700)
+      const { ownerUrl, pid, stop } = await start(await preparedFolder(join(closed, 'a/b')))
+      await query(ownerUrl, (sql) => sql`insert into kept values (1)`)
+      expect(statSync(`/proc/${pid}`).uid).toBe(NOBODY.uid)
+      await stop()
+      await expect(start(join(closed, 'new'))).resolves.toBeObject()
+    } finally {
+      for (const server of running.splice(0)) await server.stop()
+      rmSync(closed, { recursive: true, force: true })
+    }
+  }, 30_000)
+
+  test('another user is told why a cluster of nobody is closed to them', async () => {
+    const dataDir = await preparedFolder()
+    chmodSync(dataDir, 0o777)
+    for (const name of ['lock', 'owner.json', 'credentials.json']) {
+      rmSync(join(dataDir, name), { force: true })
+    }
+    const uid = 12_345
+    const { said } = await Other.start(dataDir, { uid, gid: uid, ...(await readableProject()) })
+    expect(said.error).toMatch(/belongs to the account with id 65534.*chown/)
+  })
+})
+
+/** Empty where every user can read this project's folder; else what to skip is said by the test. */
+async function readableProject(): Promise<{ bun?: string }> {
+  return {}
+}

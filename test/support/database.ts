@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { SQL } from 'bun'
+import { type Database, openDatabase } from '../../db/client.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.ts'
+import { prepareDatabase } from '../../db/roles.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { quietLog } from './log.ts'
+
+/** A migrated database of a test's own, on the real PostgreSQL that all tests of a run share. */
+export interface TestDatabase {
+  /** As the server sees it. */
+  readonly url: string
+  /** As its owner. */
+  readonly ownerUrl: string
+  readonly db: Database
+  drop(): Promise<void>
+}
+
+let cluster: Promise<{ postgres: EmbeddedPostgres; folder: string }> | undefined
+let count = 0
+
+/** The run's PostgreSQL; without fsync, because no test cuts the machine's power. */
+export function testCluster() {
+  cluster ??= (async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rialto-test-'))
+    const postgres = await startEmbeddedPostgres({
+      dataDir: join(folder, 'postgres'),
+      settings: { fsync: 'off', max_connections: '300' },
+    })
+    const template = await create(postgres.ownerUrl, 'rialto_template', 'template1')
+    await prepareDatabase({ ownerUrl: template, clock: systemClock, log: quietLog })
+    return { postgres, folder }
+  })()
+  return cluster
+}
+
+/** Stops the run's PostgreSQL, if a test has started it. */
+export async function stopTestCluster(): Promise<void> {
+  if (cluster === undefined) return
+  const { postgres, folder } = await cluster
+  cluster = undefined
+  await postgres.stop()
+  rmSync(folder, { recursive: true, force: true })
+}
+
+async function create(ownerUrl: string, name: string, template: string): Promise<string> {
+  const sql = new SQL({ url: ownerUrl, max: 1 })
+  try {
+    await sql.unsafe(`create database ${name} template ${template}`)
+  } finally {
+    await sql.close()
+  }
+  const url = new URL(ownerUrl)
+  url.pathname = `/${name}`
+  return url.href
+}
+
+/** Makes a fresh, migrated database. */
+export async function testDatabase(): Promise<TestDatabase> {
+  const { postgres } = await testCluster()
+  const name = `test_${process.pid}_${++count}`
+  const ownerUrl = await create(postgres.ownerUrl, name, 'rialto_template')
+  const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
+  const db = openDatabase({ url, clock: systemClock })
+  return {
+    url,
+    ownerUrl,
+    db,
+    async drop() {
+      await db.close()
+      const sql = new SQL({ url: postgres.ownerUrl, max: 1 })
+      try {
+        await sql.unsafe(`drop database if exists ${name} with (force)`)
+      } finally {
+        await sql.close()
+      }
+    },
+  }
+}

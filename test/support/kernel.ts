@@ -1,0 +1,88 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadConfig } from '../../src/config.ts'
+import { type Clock, systemClock } from '../../src/kernel/clock.ts'
+import { createExecutor, type Executor } from '../../src/kernel/execute.ts'
+import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
+import { type Kernel, serviceTable } from '../../src/kernel/kernel.ts'
+import { createLimiter } from '../../src/kernel/limits.ts'
+import { createMetrics } from '../../src/kernel/metrics.ts'
+import { type TestDatabase, testDatabase } from './database.ts'
+import { recordingLog } from './log.ts'
+
+/** A kernel without edges: what it would send to sockets is only written down. */
+export interface TestKernel {
+  readonly kernel: Kernel
+  readonly executor: Executor
+  readonly database: TestDatabase
+  readonly log: ReturnType<typeof recordingLog>
+  /** Sessions that were announced as revoked, in order. */
+  readonly revoked: readonly string[]
+  close(): Promise<void>
+}
+
+export interface TestKernelOptions {
+  readonly features: readonly Feature[]
+  /** More environment variables. */
+  readonly env?: Record<string, string>
+  readonly clock?: Clock
+  /** Share another kernel's database: a second instance of the same product. */
+  readonly database?: TestDatabase
+}
+
+/** Makes a kernel on a fresh database. */
+export async function testKernel(options: TestKernelOptions): Promise<TestKernel> {
+  const { features, env = {}, clock = systemClock } = options
+  const folder = mkdtempSync(join(tmpdir(), 'rialto-kernel-'))
+  const database = options.database ?? (await testDatabase())
+  const log = recordingLog()
+  const revoked: string[] = []
+  const kernel: Kernel = {
+    config: loadConfig({
+      env: {
+        NODE_ENV: 'test',
+        DATA_DIR: folder,
+        JWT_SECRET: 'a secret of the tests of at least 32 bytes',
+        MASTER_ENCRYPTION_KEY: '00'.repeat(32),
+        ...env,
+      },
+      cwd: folder,
+    }),
+    clock,
+    log,
+    metrics: createMetrics(clock),
+    db: database.db,
+    limiter: createLimiter(clock),
+    registry: createRegistry(features),
+    streams: unused('streams'),
+    announcer: {
+      announce: () => undefined,
+      tell: () => 0,
+      revoked: (ids) => void revoked.push(...ids),
+    },
+    presence: unused('presence'),
+    use: serviceTable(() => kernel),
+  }
+  return {
+    kernel,
+    executor: createExecutor(kernel),
+    database,
+    log,
+    revoked,
+    async close() {
+      kernel.metrics.stop()
+      if (options.database === undefined) await database.drop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A part that the test's features have no business with. */
+function unused<T extends object>(name: string): T {
+  return new Proxy({} as T, {
+    get(_target, property) {
+      throw new Error(`a test without edges has no ${name}.${String(property)}`)
+    },
+  })
+}

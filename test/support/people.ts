@@ -1,0 +1,71 @@
+import type { TestServer } from './server.ts'
+
+/** A registered user with a fresh session. */
+export interface Person {
+  readonly id: string
+  readonly email: string
+  readonly password: string
+  readonly token: string
+  readonly refreshToken: string
+}
+
+let count = 0
+
+/** Registers somebody over REST, as an app would. */
+export async function person(server: Pick<TestServer, 'url'>, name = 'user'): Promise<Person> {
+  const email = `${name}-${++count}-${process.pid}@example.org`
+  const password = 'a password of the tests'
+  const answer = await post(server, '/api/v1/auth/register', { email, password })
+  return toPerson(answer, email, password)
+}
+
+/** Signs in again: another device. */
+export async function device(server: Pick<TestServer, 'url'>, of: Person): Promise<Person> {
+  const { email, password } = of
+  return toPerson(await post(server, '/api/v1/auth/login', { email, password }), email, password)
+}
+
+interface Signed {
+  token: string
+  refresh_token: string
+  user: { id: string }
+}
+
+function toPerson(answer: Signed, email: string, password: string): Person {
+  const { token, refresh_token: refreshToken, user } = answer
+  return { id: user.id, email, password, token, refreshToken }
+}
+
+async function post(server: Pick<TestServer, 'url'>, path: string, body: object): Promise<Signed> {
+  const response = await fetch(`${server.url}${path}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
+  return (await response.json()) as Signed
+}
+
+/** A REST call with a token. */
+export async function rest(
+  server: Pick<TestServer, 'url'>,
+  method: string,
+  path: string,
+  options: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
+): Promise<{ status: number; body: Record<string, any>; headers: Headers }> {
+  const response = await fetch(`${server.url}${path}`, {
+    method,
+    headers: {
+      ...(options.token === undefined ? {} : { Authorization: `Bearer ${options.token}` }),
+      ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      ...options.headers,
+    },
+    ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+  })
+  const text = await response.text()
+  return {
+    status: response.status,
+    body: text === '' ? {} : (JSON.parse(text) as Record<string, any>),
+    headers: response.headers,
+  }
+}
