@@ -19,13 +19,9 @@ export async function startDatabase(
   folder: string,
   users: readonly BenchUser[],
 ): Promise<BenchDatabase> {
-  const {
-    ownerUrl: url,
-    pid,
-    stop,
-  } = await startEmbeddedPostgres({
-    dataDir: join(folder, 'postgres'),
-  })
+  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
+  const { ownerUrl: url, pid } = postgres
+  const stop = () => postgres.stop()
   try {
     await seed(url, users)
     return { url, pid, version: await readVersion(url), stop }

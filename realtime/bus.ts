@@ -22,7 +22,8 @@ export type BusMessage =
 
 export interface Bus {
   send(message: BusMessage): void
-  readonly broker: Broker
+  /** Begins to listen. */
+  start(): Promise<void>
 }
 
 export interface BusHandlers {
@@ -38,7 +39,7 @@ const MESSAGES_MAX = 200
  * The instances' common line over a broker: what is said in one tick goes as one message.
  * @param from id of this instance; its own messages are ignored when they come back
  */
-export async function startBus(broker: Broker, from: string, on: BusHandlers): Promise<Bus> {
+export function createBus(broker: Broker, from: string, on: BusHandlers): Bus {
   let waiting: BusMessage[] = []
   const flush = () => {
     const all = waiting
@@ -57,9 +58,8 @@ export async function startBus(broker: Broker, from: string, on: BusHandlers): P
       )))
     }
   }
-  if (broker.kind !== 'memory') await broker.start(receive, on.gap)
   return {
-    broker,
+    start: () => broker.start(receive, on.gap),
     send(message) {
       if (broker.kind === 'memory') return
       if (waiting.length === 0) setImmediate(flush)

@@ -7,7 +7,7 @@ import type { Broker } from './broker/broker.ts'
 import { createMemoryBroker } from './broker/memory.ts'
 import { createPostgresBroker } from './broker/postgres.ts'
 import { createRedisBroker } from './broker/redis.ts'
-import { type Bus, type BusMessage, startBus } from './bus.ts'
+import { type Bus, type BusMessage, createBus } from './bus.ts'
 import { ephemeralFrame } from './dialects/native.ts'
 import { createHub, type Hub, type StreamEvent } from './hub.ts'
 import { type Instances, startInstances } from './instances.ts'
@@ -62,19 +62,13 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
   const { db, clock, log, registry } = parts
   let publish: (topic: string, frame: string) => void = () => undefined
   let listeners: CoreListeners = { presence: () => undefined, revoked: () => undefined }
-  let bus: Bus | undefined
-  const theBus = (): Bus => {
-    if (bus === undefined) throw new Error('the bus has not started')
-    return bus
-  }
-
   const sockets = createSockets()
   const heads = createHeads(db)
   const recovery = createRecovery(db, heads, registry.kinds)
   const hub = createHub({ recovery, registry, clock, log, publish: (t, f) => publish(t, f) })
   const presence = createPresence({
     clock,
-    bus: theBus,
+    bus: () => bus,
     announce: (changes) => listeners.presence(changes),
     speaksForGone: () => [...instances.others()].every((other) => instances.id < other),
   })
@@ -83,12 +77,12 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
   const checkTails = () =>
     hub.checkTails().catch((error: unknown) => log.debug('tails not checked', { error }))
   const broker = chooseBroker(parts, () => instances.others().size > 0)
-  bus = await startBus(broker, instances.id, {
+  const bus = createBus(broker, instances.id, {
     events: (events) => hub.receive(events),
     other: (from, message) => hear(from, message),
     gap() {
       void checkTails()
-      theBus().send(['hello'])
+      bus.send(['hello'])
       presence.tellAll()
     },
   })
@@ -119,11 +113,13 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     }
   }
 
+  await bus.start()
+
   const publishEvents = (events: readonly StreamEvent[]) => {
     hub.receive(events)
     if (broker.kind === 'memory') return
     const rows = events.map((e) => [e.channel, e.offset, e.type, e.payload] as const)
-    theBus().send(['events', rows])
+    bus.send(['events', rows])
   }
   const writer = startWriter({ db, clock, log, heads, recovery, registry, publish: publishEvents })
   const tails = clock.setInterval(() => {
@@ -140,14 +136,14 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     streams: streamsPort(writer, () =>
       createStreamBatchFor(heads, publishEvents, () => writer.kick()),
     ),
-    announcer: announcerPort({ sockets, presence, bus: theBus, publish: (t, f) => publish(t, f) }),
+    announcer: announcerPort({ sockets, presence, bus, publish: (t, f) => publish(t, f) }),
     publishThrough: (through) => (publish = through),
     listen: (on) => (listeners = on),
     async stop() {
       tails.cancel()
       presence.stop()
       await writer.stop()
-      theBus().send(['bye'])
+      bus.send(['bye'])
       // What was said in this tick goes out before the line is cut.
       await new Promise((resolve) => setImmediate(resolve))
       await instances.stop()
@@ -188,7 +184,7 @@ function streamsPort(writer: Writer, maker: () => BatchMaker): Streams {
 interface AnnouncerParts {
   readonly sockets: Sockets
   readonly presence: PresenceTable
-  readonly bus: () => Bus
+  readonly bus: Bus
   readonly publish: (topic: string, frame: string) => void
 }
 
@@ -198,7 +194,7 @@ function announcerPort({ sockets, presence, bus, publish }: AnnouncerParts): Ann
       const channel = `${event.channel.namespace}:${id}`
       const frame = ephemeralFrame(event.type, channel, payload)
       publish(channel, frame)
-      bus().send(['announce', channel, frame])
+      bus.send(['announce', channel, frame])
     },
     tell(userId, event, id, payload, exceptConnectionId) {
       const channel = `${event.channel.namespace}:${id}`
@@ -206,9 +202,9 @@ function announcerPort({ sockets, presence, bus, publish }: AnnouncerParts): Ann
       const here = sockets.tell(userId, frame, exceptConnectionId)
       const elsewhere = presence.connections(userId) - sockets.of(userId).length
       if (elsewhere <= 0) return here
-      bus().send(['tell', userId, frame, exceptConnectionId ?? null])
+      bus.send(['tell', userId, frame, exceptConnectionId ?? null])
       return here + elsewhere
     },
-    revoked: (sessionIds) => bus().send(['revoked', sessionIds]),
+    revoked: (sessionIds) => bus.send(['revoked', sessionIds]),
   }
 }

@@ -1,6 +1,7 @@
 import type { Server, WebSocketHandler } from 'bun'
 import type { Authenticator } from '../src/auth/index.ts'
 import { clientAddress, trustedProxies } from '../src/http/address.ts'
+import { originAllowed } from '../src/http/headers.ts'
 import { ERRORS, Failure } from '../src/kernel/errors.ts'
 import type { Executor } from '../src/kernel/execute.ts'
 import { uuidv7 } from '../src/kernel/ids.ts'
@@ -12,7 +13,6 @@ import type { RealtimeCore } from './core.ts'
 import { serverFrame } from './dialects/native.ts'
 import { createFrameHandler } from './frames.ts'
 import type { Subscribed } from './hub.ts'
-import { originAllowed } from './origin.ts'
 import { type Credentials, credentialsOf, PROTOCOL } from './upgrade.ts'
 import { createWordHandlers, personal } from './word-handlers.ts'
 
@@ -171,7 +171,7 @@ export function createGateway(parts: GatewayParts): Gateway {
       if (core.sockets.size() >= limits.connectionsMax) {
         return refusal(new Failure('overloaded', 'Too many connections'))
       }
-      if (!originAllowed(request, kernel.config)) {
+      if (!pageAllowed(kernel.config, request.headers.get('origin'))) {
         return refusal(new Failure('forbidden', 'This origin may not connect'))
       }
       try {
@@ -216,6 +216,14 @@ export function createGateway(parts: GatewayParts): Gateway {
       for (const connection of [...core.sockets.all(), ...strangers]) connection.close('going_away')
     },
   }
+}
+
+/**
+ * Whether a browser's page may open a socket. A request without an `Origin` comes from no browser
+ * (native apps, services): it needs a token all the same.
+ */
+function pageAllowed({ cors, publicUrl }: Kernel['config'], origin: string | null): boolean {
+  return origin === null || originAllowed(cors, origin) || origin === new URL(publicUrl).origin
 }
 
 function observeSockets({ metrics }: Kernel, { sockets, hub, presence }: RealtimeCore): void {

@@ -32,8 +32,10 @@ async function tellPeers(
   for (const { userId, peerId, channelId } of peers) {
     const change = byUser.get(userId)
     if (change === undefined || kernel.presence.connections(peerId) === 0) continue
-    const update = { user_id: userId, status: change.status, last_seen }
-    kernel.announcer.tell(peerId, audience.update, channelId, update)
+    if (change.changed) {
+      const update = { user_id: userId, status: change.status, last_seen }
+      kernel.announcer.tell(peerId, audience.update, channelId, update)
+    }
     if (change.device && change.status !== 'offline') {
       kernel.announcer.tell(peerId, audience.device, channelId, { user_id: userId })
     }

@@ -19,6 +19,8 @@ export interface PresenceTable extends Presence {
 export interface PresenceChange {
   readonly userId: string
   readonly status: PresenceStatus
+  /** The status is another than the one announced last. */
+  readonly changed: boolean
   /** A further device of theirs has come. */
   readonly device: boolean
 }
@@ -101,7 +103,7 @@ export function createPresence(parts: PresenceParts): PresenceTable {
       const same = (announced.get(userId) ?? 'offline') === now
       if (now === 'offline') announced.delete(userId)
       else announced.set(userId, now)
-      if (!same || device) changes.push({ userId, status: now, device })
+      if (!same || device) changes.push({ userId, status: now, changed: !same, device })
     }
     changed.clear()
     if (changes.length > 0) parts.announce(changes)

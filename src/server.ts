@@ -5,11 +5,12 @@ import { startEmbeddedPostgres } from '../db/embedded.ts'
 import { prepareDatabase } from '../db/roles.ts'
 import { type Scheduled, schedule } from '../jobs/schedule.ts'
 import { startScheduler } from '../jobs/scheduler.ts'
-import type { GatewayLimits } from '../realtime/codes.ts'
+import { CLOSE, type GatewayLimits } from '../realtime/codes.ts'
 import type { Connection } from '../realtime/connection.ts'
 import { type RealtimeCore, startCore } from '../realtime/core.ts'
 import { createGateway, type Gateway } from '../realtime/gateway.ts'
 import { announcePresence } from '../realtime/presence-announcer.ts'
+import { Connected, WORDS } from '../realtime/words.ts'
 import { Authenticator } from './auth/index.ts'
 import { EVERY_FEATURE } from './config/types.ts'
 import type { Config } from './config.ts'
@@ -137,6 +138,7 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
     authenticate: (token) => authenticator.verify(token),
     readiness: () => readiness(kernel, core),
     version: VERSION,
+    sockets: { words: WORDS, connected: Connected, close: CLOSE },
   })
   const server = listen(config, gateway, (request, of) => http.fetch(request, of))
   core.publishThrough((topic, frame) => void server.publish(topic, frame))

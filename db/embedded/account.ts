@@ -1,4 +1,5 @@
 import { chownSync, readFileSync, statSync } from 'node:fs'
+import { runProgram } from './program.ts'
 
 /** Who PostgreSQL runs as. */
 export interface Account {
@@ -15,11 +16,15 @@ const NOBODY: Account = { uid: 65_534, gid: 65_534 }
  */
 export function accountFor(dataDir: string, cluster: string): Account | undefined {
   if (process.getuid?.() !== 0) return undefined
-  for (const path of [cluster, dataDir]) {
-    const owner = statSync(path, { throwIfNoEntry: false })
-    if (owner && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid }
-  }
-  return nobody()
+  const existing = statSync(cluster, { throwIfNoEntry: false })
+  if (existing && existing.uid !== 0) return { uid: existing.uid, gid: existing.gid }
+  const { uid, gid } = statSync(dataDir)
+  return uid !== 0 && hasName(uid) ? { uid, gid } : nobody()
+}
+
+/** A cluster can only be made by an account with a name, which a container's user may lack. */
+function hasName(uid: number): boolean {
+  return runProgram(['id', '-un', String(uid)], {}).exitCode === 0
 }
 
 function nobody(): Account {

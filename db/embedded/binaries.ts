@@ -97,14 +97,14 @@ function shelves(): string[] {
 }
 
 /** The copy on `shelf`, made now if need be; undefined where that is impossible or unsafe. */
-function copyTo(shelf: string, native: string, name: string): string | undefined {
+export function copyTo(shelf: string, native: string, name: string): string | undefined {
   const copy = join(shelf, name)
   try {
     mkdirSync(shelf, { recursive: true, mode: 0o755 })
     // In a folder that all may write, the name may have been taken by somebody else.
-    const { uid, mode } = lstatSync(shelf)
-    const ours = lstatSync(shelf).isDirectory() && uid === process.getuid?.()
-    if (!ours || (mode & 0o022) !== 0) return undefined
+    const found = lstatSync(shelf)
+    if (!found.isDirectory() || found.uid !== process.getuid?.()) return undefined
+    if ((found.mode & 0o022) !== 0) return undefined
     if (existsSync(copy)) return copy
     const partial = mkdtempSync(join(shelf, 'copying-'))
     try {

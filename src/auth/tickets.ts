@@ -50,10 +50,10 @@ export async function redeemTicket({ db, clock }: Kernel, ticket: string): Promi
   }
   if (row.ended) throw new Failure('session_revoked')
   if (clock.now() >= row.access_until.getTime()) throw new Failure('token_expired')
-  return Object.freeze({
+  return {
     userId: row.user_id,
     sessionId: row.session_id,
-    roles: Object.freeze(row.roles),
+    roles: row.roles,
     expiresAtMs: row.access_until.getTime(),
-  })
+  }
 }

@@ -144,8 +144,8 @@ function info(version: string): Json {
     title: 'Rialto sockets',
     version,
     description:
-      'Frames are JSON objects `{type, payload}`, one a message. A frame with an `id` gets exactly ' +
-      'one answer: `ack` or `error`. Answers come in order. The operations are those of ' +
+      'Frames are JSON objects `{type, payload}`, one a message. A frame with an `id` gets ' +
+      'exactly one answer: `ack` or `error`. Answers come in order. The operations are those of ' +
       '`/api-json`.',
     license: { name: 'MIT' },
   }

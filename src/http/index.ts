@@ -96,10 +96,8 @@ function createRouter(edge: Edge): Router {
   app.options('/*', handlerOf(optionsEndpoint(edge, methodsOf)))
   app.all('/*', handlerOf(fallbackEndpoint(edge, methodsOf)))
   app.compile()
-  const { fetch } = app
-
   const hostless = hostlessRouter(system)
-  return (request) => (request.url.startsWith('http') ? fetch(request) : hostless(request))
+  return (request) => (request.url.startsWith('http') ? app.fetch(request) : hostless(request))
 }
 
 /**

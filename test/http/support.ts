@@ -1,0 +1,140 @@
+import type { Config } from '../../src/config.ts'
+import { createHttp } from '../../src/http/index.ts'
+import type { HttpOptions } from '../../src/http/edge.ts'
+import { Connected, WORDS } from '../../realtime/words.ts'
+import { CLOSE } from '../../realtime/codes.ts'
+import { type TestClock, testClock } from '../../src/kernel/clock.ts'
+import { Failure } from '../../src/kernel/errors.ts'
+import { createExecutor } from '../../src/kernel/execute.ts'
+import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
+import type { Kernel } from '../../src/kernel/kernel.ts'
+import { createLimiter } from '../../src/kernel/limits.ts'
+import { createLogger } from '../../src/kernel/log.ts'
+import { createMetrics } from '../../src/kernel/metrics.ts'
+import type { Actor } from '../../src/kernel/operation.ts'
+import { sampleFeature } from './sample-feature.ts'
+
+/** What a test may change of the configuration. */
+export type ConfigChanges = Partial<
+  Pick<Config, 'production' | 'cors' | 'trustedProxies' | 'rateLimits' | 'metricsToken' | 'tls'>
+>
+
+export interface TestOptions extends Partial<HttpOptions> {
+  config?: ConfigChanges
+  features?: readonly Feature[]
+  logLevel?: 'debug' | 'info'
+}
+
+/** A user whose token is `good`. */
+export const ACTOR: Actor = {
+  userId: '0198c0de-7a11-7000-8000-000000000001',
+  sessionId: '0198c0de-7a11-7000-8000-000000000002',
+  roles: ['user'],
+  expiresAtMs: Number.MAX_SAFE_INTEGER,
+}
+
+const CONFIG = {
+  production: false,
+  publicUrl: 'https://rialto.example',
+  cors: { origins: ['https://app.example'], localhostAllowed: false },
+  trustedProxies: [],
+  rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 100 },
+}
+
+function authenticate(token: string): Actor {
+  if (token === 'good') return ACTOR
+  if (token === 'admin') return { ...ACTOR, roles: ['admin'] }
+  if (token === 'broken') throw new Error('the verifier has a bug')
+  throw new Failure(token === 'old' ? 'token_expired' : 'unauthenticated', 'This token is no good')
+}
+
+/** An HTTP edge over a kernel of fakes: no database, a clock that stands still, a log in memory. */
+export function testHttp(options: TestOptions = {}) {
+  const clock: TestClock = testClock()
+  const lines: string[] = []
+  const level = options.logLevel ?? 'info'
+  const log = createLogger({ level, clock, write: (line) => lines.push(line) })
+  const metrics = createMetrics(clock)
+  const kernel = {
+    config: { ...CONFIG, ...options.config },
+    clock,
+    log,
+    metrics,
+    registry: createRegistry(options.features ?? [sampleFeature]),
+    limiter: createLimiter(clock),
+  } as unknown as Kernel
+  const http = createHttp({
+    kernel,
+    executor: createExecutor(kernel),
+    authenticate,
+    readiness: async () => ({ database: { ok: true } }),
+    version: '1.2.3',
+    sockets: { words: WORDS, connected: Connected, close: CLOSE },
+    ...options,
+  })
+  return { http, kernel, clock, metrics, log: () => lines.map((line) => JSON.parse(line)) }
+}
+
+/** The same behind a real listener on a free port. Dispose of it. */
+export function startHttp(options: TestOptions = {}) {
+  const made = testHttp(options)
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    development: false,
+    fetch: (request, listener) => made.http.fetch(request, listener),
+  })
+  const base = `http://127.0.0.1:${server.port}`
+  return {
+    ...made,
+    base,
+    port: server.port as number,
+    /** Fetches a path; a `token` becomes the header, an object body becomes JSON. */
+    async get(path: string, init: Init = {}) {
+      const { token, json, ...rest } = init
+      const headers = new Headers(rest.headers)
+      if (token !== undefined) headers.set('authorization', `Bearer ${token}`)
+      if (json !== undefined) headers.set('content-type', 'application/json')
+      return await fetch(base + path, {
+        redirect: 'manual',
+        ...rest,
+        ...(json === undefined ? {} : { body: JSON.stringify(json), method: rest.method ?? 'POST' }),
+        headers,
+      })
+    },
+    async [Symbol.asyncDispose]() {
+      made.metrics.stop()
+      await server.stop(true)
+    },
+  }
+}
+
+type Init = RequestInit & { token?: string; json?: unknown }
+
+/**
+ * Sends bytes as they are and gives back what comes until the server closes, or until it has been
+ * silent for a while.
+ */
+export async function sendRaw(port: number, data: string | Uint8Array, silentMs = 150) {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let answer = ''
+  let timer = setTimeout(resolve, silentMs * 4)
+  const socket = await Bun.connect({
+    hostname: '127.0.0.1',
+    port,
+    socket: {
+      data(_, chunk) {
+        answer += chunk.toString('latin1')
+        clearTimeout(timer)
+        timer = setTimeout(resolve, silentMs)
+      },
+      close: () => resolve(),
+      error: (_, error) => reject(error),
+    },
+  })
+  socket.write(data)
+  await promise
+  clearTimeout(timer)
+  socket.end()
+  return answer
+}
