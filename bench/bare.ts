@@ -26,14 +26,14 @@ export async function readBareWork(
     })
     const body = await answer.text()
     if (!answer.ok) throw new Error(`GET ${OUR_PATHS.plain} answers ${answer.status}: ${body}`)
-    return { BODY: body, QUERY: PROFILE_QUERY }
+    return { BODY: body, QUERY: ACCOUNT_QUERY }
   } finally {
     await server.stop()
   }
 }
 
-/** The query of `auth/me`, with the user's id as its parameter. */
-const PROFILE_QUERY = `
+/** The query of `auth/me` (src/auth/users.ts), with the user's id as its parameter. */
+const ACCOUNT_QUERY = `
   select id, email, username, name, avatar, roles, actor_type, locale, time_zone,
-    wallet_address, wallet_verified_at, created_at, updated_at
+    wallet_address, wallet_verified_at, created_at
   from users where id = $1 and closed_at is null`

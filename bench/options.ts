@@ -16,7 +16,8 @@ export interface Options {
   readonly quick: boolean
 }
 
-const HELP = `bun run bench [--rounds 3] [--secs 3] [--peers a,b] [--scenarios a,b] [--wait 8] [--quick]
+const HELP = `bun run bench [--rounds 3] [--secs 3] [--peers a,b] [--scenarios a,b] [--wait 8]
+                 [--quick]
   peers:     ${PEERS.map(({ name }) => name).join(', ')}
   scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')};
              or a group: storm, fan, dm, typing, recovery, http, start`

@@ -30,7 +30,7 @@ async function bench(options: Options): Promise<void> {
   let database: BenchDatabase | undefined
   const results: Result[] = []
   try {
-    const people = makeUsers(USERS, SECRET)
+    const people = await makeUsers(USERS, SECRET)
     const users = join(folder, 'users.tsv')
     writeUsers(users, people)
     if (peers.some(({ needsDatabase }) => needsDatabase)) {

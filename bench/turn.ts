@@ -73,7 +73,7 @@ export function environment(port: number, setting: Setting): Record<string, stri
     JWT_SECRET: setting.secret,
     USERS: setting.users,
     DATA_DIR: join(setting.folder, 'data'),
-    RATE_LIMITS: 'off',
+    JWT_ACCESS_EXPIRES: '1d',
     LOG_LEVEL: 'warn',
     ...(setting.database ? { DATABASE_URL: setting.database.url } : {}),
   }

@@ -3,6 +3,7 @@ import type { Clock } from '../src/kernel/clock.ts'
 import type { Registry } from '../src/kernel/feature.ts'
 import type { Announcer, Streams } from '../src/kernel/kernel.ts'
 import type { Logger } from '../src/kernel/log.ts'
+import type { Metrics } from '../src/kernel/metrics.ts'
 import type { Broker } from './broker/broker.ts'
 import { createMemoryBroker } from './broker/memory.ts'
 import { createPostgresBroker } from './broker/postgres.ts'
@@ -18,6 +19,7 @@ import { createHeads } from './streams/heads.ts'
 import { createMutex } from './streams/mutex.ts'
 import { insertOutbox } from './streams/outbox.ts'
 import { createRecovery, type Recovery } from './streams/recovery.ts'
+import { observeOutbox } from './streams/lag.ts'
 import { startWriter, type Writer } from './streams/writer.ts'
 
 /** Everything between the database and the sockets that knows nothing of clients' frames. */
@@ -51,6 +53,7 @@ export interface CoreParts {
   readonly redisUrl: string | undefined
   readonly clock: Clock
   readonly log: Logger
+  readonly metrics: Metrics
   readonly registry: Registry
 }
 
@@ -122,6 +125,7 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     bus.send(['events', rows])
   }
   const writer = startWriter({ db, clock, log, heads, recovery, registry, publish: publishEvents })
+  const lag = observeOutbox(parts)
   const tails = clock.setInterval(() => {
     if (broker.kind !== 'memory' && instances.others().size > 0) void checkTails()
   }, TAILS_MS)
@@ -141,6 +145,7 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     listen: (on) => (listeners = on),
     async stop() {
       tails.cancel()
+      lag.cancel()
       presence.stop()
       await writer.stop()
       bus.send(['bye'])

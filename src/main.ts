@@ -1,27 +1,42 @@
 /** Starts the server; on SIGTERM or SIGINT it drains and leaves. A second signal leaves at once. */
 import { systemClock } from './kernel/clock.ts'
-import { createLogger } from './kernel/log.ts'
-import { ConfigError, loadConfig } from './config.ts'
+import { createLogger, type Logger } from './kernel/log.ts'
+import { type Config, ConfigError, loadConfig } from './config.ts'
 import { features } from './features.ts'
 import { startServer } from './server.ts'
 import { VERSION } from './version.ts'
+
+/** Says where everything is: to people in development, to the log always. */
+function announce(config: Config, port: number, log: Logger): void {
+  const scheme = config.tls === undefined ? '' : 's'
+  const host = ['0.0.0.0', '::'].includes(config.host) ? 'localhost' : config.host
+  const addresses = {
+    api: `http${scheme}://${host}:${port}/api/v1`,
+    documentation: `http${scheme}://${host}:${port}/api`,
+    sockets: `ws${scheme}://${host}:${port}/ws`,
+  }
+  const database = config.database.embedded ? `embedded, in ${config.dataDir}` : 'DATABASE_URL'
+  log.info('rialto is up', { version: VERSION, ...addresses, database, pid: process.pid })
+  if (config.production) return
+  console.log(
+    [
+      '',
+      `  Rialto ${VERSION} is up`,
+      `    API            ${addresses.api}`,
+      `    documentation  ${addresses.documentation}`,
+      `    sockets        ${addresses.sockets}`,
+      `    database       ${database}`,
+      '',
+    ].join('\n'),
+  )
+}
 
 async function main(): Promise<void> {
   const config = loadConfig({ features: features.map(({ name }) => name) })
   const log = createLogger({ ...config.log, clock: systemClock })
   for (const notice of config.notices) log.warn(notice)
   const server = await startServer({ config, log })
-  const scheme = config.tls === undefined ? '' : 's'
-  const host = config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : config.host
-  const at = `${host}:${server.port}`
-  log.info('rialto is up', {
-    version: VERSION,
-    api: `http${scheme}://${at}/api/v1`,
-    documentation: `http${scheme}://${at}/api`,
-    sockets: `ws${scheme}://${at}/ws`,
-    database: config.database.embedded ? `embedded, in ${config.dataDir}` : 'DATABASE_URL',
-    pid: process.pid,
-  })
+  announce(config, server.port, log)
 
   let leaving = false
   const leave = (signal: string) => {
@@ -35,6 +50,8 @@ async function main(): Promise<void> {
   }
   process.on('SIGTERM', () => leave('SIGTERM'))
   process.on('SIGINT', () => leave('SIGINT'))
+  // Log files are reopened by themselves; the default of this signal would end the server.
+  process.on('SIGHUP', () => log.info('log files are reopened when they are rotated'))
   // What nobody expected must be seen, and must not leave half a server running.
   for (const kind of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(kind, (error: unknown) => {

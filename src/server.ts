@@ -85,6 +85,8 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   const features = options.features ?? chosenFeatures(config)
   const registry = createRegistry(features)
   const { db, url } = await startDatabase(config, clock, log, started)
+  const metrics = createMetrics(clock)
+  started.push({ name: 'metrics', stop: () => metrics.stop() })
   const core = await startCore({
     db,
     databaseUrl: url,
@@ -92,11 +94,10 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
     redisUrl: config.redisUrl,
     clock,
     log,
+    metrics,
     registry,
   })
   started.push({ name: 'streams', stop: () => core.stop() })
-  const metrics = createMetrics(clock)
-  started.push({ name: 'metrics', stop: () => metrics.stop() })
   const kernel: Kernel = {
     config,
     clock,

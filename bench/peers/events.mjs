@@ -43,6 +43,7 @@ export function message(sender, { recipient_id, message_type, id }) {
       recipient_id,
       message_type,
       timestamp: new Date().toISOString(),
+      session_id: null,
       is_read: false,
     },
   }
@@ -52,6 +53,7 @@ export function message(sender, { recipient_id, message_type, id }) {
 export function typing(user, { conversation_id, is_typing }) {
   return {
     type: 'typing_indicator',
+    channel: `conversation:${conversation_id}`,
     payload: {
       user_id: user,
       conversation_id,

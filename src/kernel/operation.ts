@@ -136,10 +136,7 @@ interface RunForm<I extends TObject, O extends TSchema, A extends Access> {
 }
 interface ImmediateForm<I extends TObject, O extends TSchema, A extends Access> {
   /** Memory only: answers synchronously when it can, so that a frame costs no promise. */
-  readonly immediate: (
-    ctx: Context<ActorOf<A>>,
-    input: Static<I>,
-  ) => Static<O> | Promise<Static<O>>
+  readonly immediate: (ctx: Context<ActorOf<A>>, input: Static<I>) => Static<O> | Promise<Static<O>>
 }
 interface BatchForm<I extends TObject, O extends TSchema> {
   /** What arrives together is one transaction and one commit; one failing item fails alone. */
@@ -150,11 +147,12 @@ interface BatchForm<I extends TObject, O extends TSchema> {
 }
 
 /** The definition of an operation: exactly one of the four forms. */
-export type OperationDefinition<
-  I extends TObject,
-  O extends TSchema,
-  A extends Access,
-> = Common<I, O, A> & (HandlerForm<I, O, A> | RunForm<I, O, A> | ImmediateForm<I, O, A> | BatchForm<I, O>)
+export type OperationDefinition<I extends TObject, O extends TSchema, A extends Access> = Common<
+  I,
+  O,
+  A
+> &
+  (HandlerForm<I, O, A> | RunForm<I, O, A> | ImmediateForm<I, O, A> | BatchForm<I, O>)
 
 /** An operation as the edges see it. */
 export interface Operation {
@@ -235,7 +233,8 @@ function formOf<I extends TObject, O extends TSchema, A extends Access>(
   // The one place where the schema's static types are given up; inputs are checked before use.
   const erased = definition as unknown as Record<string, never>
   if ('batch' in definition) return { kind: 'batch', batch: erased['batch'] as never }
-  if ('immediate' in definition) return { kind: 'immediate', immediate: erased['immediate'] as never }
+  if ('immediate' in definition)
+    return { kind: 'immediate', immediate: erased['immediate'] as never }
   if ('run' in definition) return { kind: 'run', run: erased['run'] as never }
   return {
     kind: 'handler',

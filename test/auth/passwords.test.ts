@@ -81,6 +81,13 @@ test('two at once, in order, and beyond the line an overload that may be retried
     await Promise.resolve()
   }
   expect(started).toEqual(Array.from({ length: 66 }, (_, i) => `p${i}`))
+
+  const later = ['q0', 'q1', 'q2', 'q3'].map((password) => own.hash(password))
+  expect(started.slice(66)).toEqual(['q0', 'q1'])
+  for (let i = 66; i < 70; i++) {
+    finish[i]?.('h')
+    await later[i - 66]
+  }
 })
 
 test('a hash that fails gives its place back', async () => {

@@ -12,8 +12,7 @@ afterAll(() => world.close())
 
 const signUp = (input: object, key?: string) =>
   world.call<SignedIn>('auth.register', null, { password, ...input }, key)
-const signIn = (input: object, key?: string) =>
-  world.call<SignedIn>('auth.login', null, input, key)
+const signIn = (input: object, key?: string) => world.call<SignedIn>('auth.login', null, input, key)
 
 const verify = spyOn(Bun.password, 'verify')
 beforeEach(() => void verify.mockClear())
@@ -252,16 +251,15 @@ test('a repeated login is one session', async () => {
   expect(await world.refused(guess)).toBe('invalid_credentials')
 })
 
-test('a database without an account hashes no password into its rows in the clear', async () => {
+test('no password stands in a row', async () => {
   const rows = await world.kernel.db.sql`select u::text as row from users u`
   for (const { row } of rows) expect(row).not.toContain(password)
 })
 
 test('guessing and registering are limited by network address', async () => {
   for (const operation of [register, login]) {
-    const codes = new Set<string>()
-    for (let i = 0; i <= LIMITS.identity.burst; i++) {
-      const call = world.executor.execute(operation, {
+    const attempt = async () => {
+      await world.executor.execute(operation, {
         actor: null,
         input: {},
         request: {
@@ -272,8 +270,10 @@ test('guessing and registering are limited by network address', async () => {
           connectionId: undefined,
         },
       })
-      codes.add(await world.refused(Promise.resolve(call)))
     }
-    expect([...codes]).toEqual(['validation_failed', 'rate_limited'])
+    for (let i = 0; i < LIMITS.identity.burst; i++) {
+      expect(await world.refused(attempt())).toBe('validation_failed')
+    }
+    expect(await world.refused(attempt())).toBe('rate_limited')
   }
 })

@@ -11,7 +11,10 @@ const START_MS = Date.UTC(2026, 0, 1)
 const TTL_MS = 15 * 60_000
 const NOW = START_MS / 1000
 
-const secrets = ['the secret that signs, of 32 bytes or more', 'the secret that used to sign, 32 bytes']
+const secrets = [
+  'the secret that signs, of 32 bytes or more',
+  'the secret that used to sign, 32 bytes',
+]
 const [current, previous] = secrets as [string, string]
 const subject = {
   userId: '01900000-0000-7000-8000-000000000001',
@@ -164,7 +167,11 @@ const cases: Case[] = [
   refused('kid as a path', forge({ header: { kid: '../../dev/null' }, secret: '' })),
   refused('crit', forge({ header: { crit: ['exp'] } })),
   refused('a key of its own', forge({ header: { jwk: { kty: 'oct', k: 'AA' } } }), true),
-  refused('a header in other words', forge({ header: { typ: 'at+jwt', x: undefined, cty: '' } }), true),
+  refused(
+    'a header in other words',
+    forge({ header: { typ: 'at+jwt', x: undefined, cty: '' } }),
+    true,
+  ),
   refused('another secret', forge({ secret: 'a secret that somebody else has, 32 bytes' })),
   refused('empty secret', forge({ secret: '' })),
   refused('no signature', `${goodHeader}.${goodPayload}.`),
@@ -218,7 +225,10 @@ test.each(cases)('$name → $expected', async ({ token, expected, stricter }) =>
 test('control: a library that is not told what to check lets many of them pass', async () => {
   const passed = []
   for (const { name, token, expected } of cases) {
-    if (expected === 'unauthenticated' && (await oracle(token, { currentDate: new Date(START_MS) }))) {
+    if (
+      expected === 'unauthenticated' &&
+      (await oracle(token, { currentDate: new Date(START_MS) }))
+    ) {
       passed.push(name)
     }
   }

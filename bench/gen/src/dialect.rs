@@ -1,4 +1,4 @@
-//! What a peer speaks on the socket. A new peer implements [`Dialect`] and gets a line in [`named`].
+//! What a peer speaks on the socket. A new one implements [`Dialect`] and gets a line in [`named`].
 use crate::dialects::{native::Native, raw::Raw, socketio::SocketIo};
 use crate::frame;
 use crate::users::User;

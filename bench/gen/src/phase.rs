@@ -132,9 +132,8 @@ impl Report {
             .chars()
             .map(|c| if matches!(c, '"' | '\\') || c.is_control() { '\'' } else { c })
             .collect();
-        println!(
-            "{{\"peer\":\"{peer}\",\"scenario\":\"{scenario}\",{},\"failures\":{failures},\"failure\":\"{failure}\"}}",
-            figures.join(",")
-        );
+        let figures = figures.join(",");
+        print!(r#"{{"peer":"{peer}","scenario":"{scenario}",{figures},"#);
+        println!(r#""failures":{failures},"failure":"{failure}"}}"#);
     }
 }

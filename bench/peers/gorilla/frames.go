@@ -36,13 +36,14 @@ type event struct {
 }
 
 type metadata struct {
-	ID             string `json:"id"`
-	ConversationID string `json:"conversation_id"`
-	SenderID       string `json:"sender_id"`
-	RecipientID    string `json:"recipient_id"`
-	MessageType    string `json:"message_type"`
-	Timestamp      string `json:"timestamp"`
-	IsRead         bool   `json:"is_read"`
+	ID             string  `json:"id"`
+	ConversationID string  `json:"conversation_id"`
+	SenderID       string  `json:"sender_id"`
+	RecipientID    string  `json:"recipient_id"`
+	MessageType    string  `json:"message_type"`
+	Timestamp      string  `json:"timestamp"`
+	SessionID      *string `json:"session_id"`
+	IsRead         bool    `json:"is_read"`
 }
 
 func read(socket *websocket.Conn) (frame request, err error) {

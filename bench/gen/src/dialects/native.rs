@@ -32,7 +32,9 @@ impl Dialect for Native {
                 session.position = position(payload);
                 match &session.first {
                     First::Nothing => return Ok(Some(Event::Ready)),
-                    First::Subscribe(channel) => text(&subscription(channel), out),
+                    First::Subscribe(channel) => {
+                        request("subscribe", "s", &format!(r#"{{"channel":"{channel}"}}"#), out);
+                    }
                     First::Recover(since) => self.recover(session.user, since, out),
                 }
                 Ok(None)
@@ -45,49 +47,34 @@ impl Dialect for Native {
 
     fn post(&self, channel: &str, id: u32, data: &str, out: &mut Vec<u8>) {
         let name = channel.strip_prefix("bench:").unwrap_or(channel);
-        text(
-            &format!(
-                r#"{{"type":"bench.post","id":"c{id}","payload":{{"channel_name":"{name}","data":"{data}"}}}}"#
-            ),
-            out,
-        );
+        let payload = format!(r#"{{"channel_name":"{name}","data":"{data}"}}"#);
+        request("bench.post", &format!("c{id}"), &payload, out);
     }
 
     fn message(&self, recipient: &User, mark: &Mark, out: &mut Vec<u8>) {
-        text(
-            &format!(
-                r#"{{"type":"message","id":"c{}","payload":{{"recipient_id":"{}","message_type":"text","id":"{}"}}}}"#,
-                mark.sequence,
-                recipient.id,
-                mark.uuid()
-            ),
-            out,
-        );
+        let (recipient, id) = (&recipient.id, mark.uuid());
+        let payload =
+            format!(r#"{{"recipient_id":"{recipient}","message_type":"text","id":"{id}"}}"#);
+        request("message", &format!("c{}", mark.sequence), &payload, out);
     }
 
     fn typing(&self, user: &User, _partner: &User, out: &mut Vec<u8>) {
-        text(
-            &format!(
-                r#"{{"type":"typing_indicator","payload":{{"conversation_id":"{}","is_typing":true}}}}"#,
-                user.conversation
-            ),
-            out,
-        );
+        let conversation = &user.conversation;
+        let payload = format!(r#"{{"conversation_id":"{conversation}","is_typing":true}}"#);
+        text(&format!(r#"{{"type":"typing_indicator","payload":{payload}}}"#), out);
     }
 
     fn recover(&self, user: &User, since: &Position, out: &mut Vec<u8>) {
-        text(
-            &format!(
-                r#"{{"type":"subscribe","id":"r","payload":{{"channel":"user:{}","recover":{{"epoch":"{}","offset":{}}}}}}}"#,
-                user.id, since.epoch, since.offset
-            ),
-            out,
-        );
+        let Position { epoch, offset } = since;
+        let channel = format!("user:{}", user.id);
+        let since = format!(r#"{{"epoch":"{epoch}","offset":{offset}}}"#);
+        let payload = format!(r#"{{"channel":"{channel}","recover":{since}}}"#);
+        request("subscribe", "r", &payload, out);
     }
 }
 
-fn subscription(channel: &str) -> String {
-    format!(r#"{{"type":"subscribe","id":"s","payload":{{"channel":"{channel}"}}}}"#)
+fn request(kind: &str, id: &str, payload: &str, out: &mut Vec<u8>) {
+    text(&format!(r#"{{"type":"{kind}","id":"{id}","payload":{payload}}}"#), out);
 }
 
 fn message(session: &Session, payload: &[u8]) -> Result<Option<Event>, String> {

@@ -7,8 +7,8 @@ pub struct Raw;
 
 /// Sizes of the events that the JSON peers send, for the texts to be as long.
 const POST_BYTES: usize = 203;
-const MESSAGE_BYTES: usize = 401;
-const TYPING_BYTES: usize = 219;
+const MESSAGE_BYTES: usize = 397;
+const TYPING_BYTES: usize = 263;
 
 impl Dialect for Raw {
     fn path(&self, user: &User) -> String {

@@ -11,13 +11,6 @@ use crate::swarm::{NOT_RECOVERED, Swarm};
 const USERS: usize = 5000;
 const PATIENCE: u64 = 30 * SECOND;
 
-pub fn run(bench: &Bench) {
-    let before = positions(bench);
-    miss(bench);
-    asking(bench, &before);
-    returning(bench, &before);
-}
-
 /// Where everybody's stream stands.
 fn positions(bench: &Bench) -> Vec<Position> {
     let swarm = bench.connected(USERS, &|_| First::Nothing);
@@ -56,7 +49,9 @@ fn miss(bench: &Bench) {
 }
 
 /// All are connected; all ask in one go.
-fn asking(bench: &Bench, before: &[Position]) {
+pub fn asking(bench: &Bench) {
+    let before = positions(bench);
+    miss(bench);
     let mut swarm = bench.connected(USERS, &|_| First::Nothing);
     let stands = |index: usize| swarm.session(index).position.as_ref().map(|now| now.offset);
     if (0..USERS).any(|index| stands(index) != Some(before[index].offset + MISSED)) {
@@ -89,7 +84,9 @@ fn asking(bench: &Bench, before: &[Position]) {
 }
 
 /// Everybody connects and asks as soon as the connection is there.
-fn returning(bench: &Bench, before: &[Position]) {
+pub fn returning(bench: &Bench) {
+    let before = positions(bench);
+    miss(bench);
     let mut swarm = Swarm::new(bench.port, bench.dialect.as_ref());
     let begin = bench.probe.read();
     let opened = swarm.open(&bench.users(USERS), &|index| First::Recover(before[index].clone()));

@@ -43,6 +43,7 @@ struct Metadata<'a> {
     recipient_id: &'a str,
     message_type: &'a str,
     timestamp: String,
+    session_id: Option<&'a str>,
     is_read: bool,
 }
 
@@ -66,6 +67,7 @@ pub fn message(channel: &str, offset: u64, sender: &str, sent: &Payload) -> Stri
         recipient_id: &sent.recipient_id,
         message_type: &sent.message_type,
         timestamp: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+        session_id: None,
         is_read: false,
     };
     text(&Event { r#type: "message", channel, offset, payload })

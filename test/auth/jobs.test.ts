@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { forgetEnded } from '../../src/auth/jobs.ts'
+import { testClock } from '../../src/kernel/clock.ts'
+import { identity } from './setup.ts'
+
+const DAY_MS = 86_400_000
+const clock = testClock()
+let world: Awaited<ReturnType<typeof identity>>
+beforeAll(async () => {
+  world = await identity({ clock })
+})
+afterAll(() => world.close())
+
+async function left(): Promise<Record<string, number>> {
+  const [row] = await world.kernel.db.sql`
+    select (select count(*) from tickets)::int as tickets,
+      (select count(*) from refresh_tokens)::int as tokens,
+      (select count(*) from sessions)::int as sessions,
+      (select count(*) from session_revocations)::int as revocations`
+  return { ...row }
+}
+
+test('what has ended goes, each after its time, and nothing before', async () => {
+  const { actor } = await world.person('ann')
+  await world.call('auth.ticket', actor, {})
+  await world.call('auth.logout', actor, {})
+  const revokedAt = clock.date()
+  await world.kernel.db.sql`update session_revocations set revoked_at = ${revokedAt}`
+  const after = async (ms: number) => {
+    clock.jump(ms)
+    await forgetEnded.run(world.kernel)
+    await forgetEnded.run(world.kernel)
+    return await left()
+  }
+  expect(await after(0)).toEqual({ tickets: 1, tokens: 1, sessions: 1, revocations: 1 })
+  expect(await after(2 * 3_600_000)).toMatchObject({ tickets: 0, tokens: 1 })
+  expect(await after(7 * DAY_MS)).toMatchObject({ tokens: 1 })
+  expect(await after(DAY_MS)).toMatchObject({ tokens: 0, sessions: 1, revocations: 1 })
+  expect(await after(24 * DAY_MS)).toMatchObject({ sessions: 1, revocations: 0 })
+  expect(await after(30 * DAY_MS)).toEqual({ tickets: 0, tokens: 0, sessions: 0, revocations: 0 })
+})
