@@ -31,8 +31,8 @@ const read = (path) => (fs.existsSync(path) ? fs.readFileSync(path, 'utf8') : un
 const modifiedMs = (path) => fs.statSync(path, { throwIfNoEntry: false })?.mtimeMs
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** What must be installed, as a hash: changes with the lockfile, the wanted packages, the machine. */
-function wantedHash(folder) {
+/** What must be installed, as a hash: of the lockfile, the wanted packages and the machine. */
+export function wantedHash(folder) {
   const { dependencies, optionalDependencies, devDependencies, trustedDependencies } =
     readPackage(folder)
   const wanted = [dependencies, optionalDependencies, devDependencies, trustedDependencies]

@@ -27,10 +27,12 @@ test('nobody of that name costs what a wrong password costs: one hash, of the sa
   spies.push(verify)
   expect(await own.verify('another', known)).toBe('wrong')
   expect(await own.verify('another', null)).toBe('wrong')
-  const costs = verify.mock.calls.map(([, hash]) => hash.split('$').slice(1, 4).join('$'))
-  expect(costs).toEqual(['argon2id$v=19$m=19456,t=2,p=1', 'argon2id$v=19$m=19456,t=2,p=1'])
-  const lengths = verify.mock.calls.map(([, hash]) => hash.length)
-  expect(lengths[0]).toBe(lengths[1])
+  const hashes = verify.mock.calls.map(([, hash]) => hash as string)
+  expect(hashes).toHaveLength(2)
+  for (const hash of hashes) {
+    expect(hash).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')
+    expect(hash).toHaveLength(known.length)
+  }
 })
 
 test('long passwords count to their end, and bytes are not folded', async () => {
@@ -64,7 +66,7 @@ test('two at once, in order, and beyond the line an overload that may be retried
   const finish: ((hash: string) => void)[] = []
   const started: string[] = []
   const hash = spyOn(Bun.password, 'hash').mockImplementation((password) => {
-    started.push(String(password))
+    started.push(password as string)
     return new Promise((resolve) => finish.push(resolve))
   })
   spies.push(hash)
@@ -93,7 +95,8 @@ test('two at once, in order, and beyond the line an overload that may be retried
 test('a hash that fails gives its place back', async () => {
   const own = passwords()
   for (let i = 0; i < 3; i++) {
-    await expect(own.verify('x', 'no hash at all')).rejects.toThrow()
+    const error = await own.verify('x', 'no hash at all').catch((reason: Error) => reason)
+    expect(error).toBeInstanceOf(Error)
   }
   expect(await own.verify('x', null)).toBe('wrong')
 })

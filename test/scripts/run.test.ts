@@ -2,29 +2,28 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { wantedHash } from '../../scripts/setup.mjs'
 
 /** A project with this one's launcher, packages and Bun settings, and a program of its own. */
 const folder = mkdtempSync(join(tmpdir(), 'rialto-run-'))
 const project = join(import.meta.dir, '../..')
 mkdirSync(join(folder, 'scripts'))
-for (const name of [
-  'scripts/setup.mjs',
-  'scripts/run.mjs',
-  'bunfig.toml',
-  'package.json',
-  'bun.lock',
-]) {
+mkdirSync(join(folder, 'node_modules'))
+for (const name of ['scripts/setup.mjs', 'scripts/run.mjs', 'bunfig.toml']) {
   cpSync(join(project, name), join(folder, name))
 }
-symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'))
+writeFileSync(join(folder, 'package.json'), '{}')
+writeFileSync(join(folder, 'bun.lock'), '')
+writeFileSync(join(folder, 'node_modules/.setup'), wantedHash(folder))
+symlinkSync(join(project, 'node_modules/bun'), join(folder, 'node_modules/bun'))
 writeFileSync(join(folder, '.env'), 'HASH=$argon2id$v=19$m=19456\nFROM_FILE=yes\n')
 writeFileSync(
   join(folder, 'program.ts'),
-  `console.log(JSON.stringify({ argv: process.argv.slice(2), env: process.env, cwd: process.cwd() }))
-   if (process.argv.includes('wait')) {
+  `if (process.argv.includes('wait')) {
      process.on('SIGTERM', () => setTimeout(() => { console.log('drained'); process.exit(7) }, 100))
      setInterval(() => {}, 1_000)
    }
+   console.log(JSON.stringify({ argv: process.argv.slice(2), env: process.env, cwd: process.cwd() }))
    if (process.argv.includes('die')) process.kill(process.pid, 'SIGKILL')
    process.exitCode = 5`,
 )
