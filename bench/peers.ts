@@ -10,6 +10,8 @@ export interface Peer {
   /** Groups of scenarios that it takes part in. */
   readonly groups: readonly string[]
   readonly command: readonly string[]
+  /** Seconds until it is done with connections that have gone. */
+  readonly settleSeconds?: number
   /** Needs Postgres and the seeded users. */
   readonly needsDatabase?: true
   /** Makes it runnable; returns why it cannot run, if so. */
@@ -29,6 +31,8 @@ export const PEERS: readonly Peer[] = [
     dialect: 'native',
     groups: [...SOCKETS, 'recovery', 'http', 'start'],
     command: [BUN, join(FOLDER, 'server.ts')],
+    // Somebody who is gone for less than five seconds was never away.
+    settleSeconds: 6,
     needsDatabase: true,
     prepare: async () =>
       existsSync(join(FOLDER, 'server.ts')) ? undefined : 'bench/server.ts is missing',

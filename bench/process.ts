@@ -24,7 +24,7 @@ export async function launch(options: {
 }): Promise<Running> {
   const { command, cwd, env, log, ready } = options
   const output = Bun.file(log)
-  const child = Bun.spawn([...command], { cwd, env, stdout: output, stderr: output })
+  const child = track(Bun.spawn([...command], { cwd, env, stdout: output, stderr: output }))
   const until = performance.now() + READY_MS
   while (!(await ready())) {
     if (child.exitCode === null && performance.now() < until) {
@@ -36,6 +36,32 @@ export async function launch(options: {
     throw new Error(`${command.join(' ')} ${end}:\n${(await output.text()).slice(-2000)}`)
   }
   return { pid: child.pid, stop: () => stop(child) }
+}
+
+const children = new Set<Subprocess>()
+let interrupted = false
+
+/** Remembers a child until it ends, so that an interrupted run leaves nothing behind. */
+export function track<Child extends Subprocess>(child: Child): Child {
+  children.add(child)
+  void child.exited.then(() => children.delete(child))
+  if (interrupted) child.kill('SIGTERM')
+  return child
+}
+
+/** On SIGINT or SIGTERM ends the children: what waits for them fails, and cleans up. */
+export function endOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      interrupted = true
+      for (const child of children) child.kill('SIGTERM')
+    })
+  }
+}
+
+/** @throws Error after SIGINT or SIGTERM */
+export function failIfInterrupted(): void {
+  if (interrupted) throw new Error('interrupted')
 }
 
 /** Ends a child that we started: politely, then by force. */

@@ -9,9 +9,10 @@ import { type BenchDatabase, startDatabase } from './database.ts'
 import { canPin, describeMachine, leaveServerCore, waitForQuiet } from './machine.ts'
 import { type Options, readOptions } from './options.ts'
 import { buildGenerator, type Peer, PEERS } from './peers.ts'
+import { endOnSignals, failIfInterrupted } from './process.ts'
 import { type Circumstances, renderReport } from './report.ts'
 import type { Result } from './results.ts'
-import { SCENARIOS } from './scenarios.ts'
+import { type ScenarioName, SCENARIOS } from './scenarios.ts'
 import { measureStarts } from './start.ts'
 import { type Setting, takeTurn } from './turn.ts'
 import { type BenchUser, makeUsers, writeUsers } from './users.ts'
@@ -61,9 +62,17 @@ async function measure(
 ): Promise<void> {
   for (let round = 0; round < options.rounds; round++) {
     for (const peer of inTurn(peers, round)) {
-      await waitForQuiet(options.quietSeconds)
       const scenarios = scenariosOf(peer, options).filter((name) => !name.startsWith('start'))
-      if (scenarios.length > 0) await takeTurn(peer, scenarios, round, setting, onResult)
+      if (scenarios.length === 0) continue
+      await waitForQuiet(options.quietSeconds)
+      failIfInterrupted()
+      await takeTurn(peer, scenarios, round, setting, onResult).catch((error: Error) => {
+        failIfInterrupted()
+        console.error(`round ${round + 1} ${peer.name}: ${error.message}`)
+        const [scenario = 'storm'] = scenarios
+        const failure = `the turn ended early: ${error.message.split('\n')[0]}`
+        onResult({ peer: peer.name, scenario, round, figures: {}, failures: 1, failure })
+      })
     }
   }
   const starts = options.scenarios.some((name) => name.startsWith('start'))
@@ -110,7 +119,7 @@ async function available(options: Options, absent: string[]): Promise<readonly P
   return peers
 }
 
-function scenariosOf(peer: Peer, options: Options): string[] {
+function scenariosOf(peer: Peer, options: Options): ScenarioName[] {
   const own = SCENARIOS.filter(({ group }) => peer.groups.includes(group))
   return own.map(({ name }) => name).filter((name) => options.scenarios.includes(name))
 }
@@ -123,7 +132,16 @@ function inTurn(peers: readonly Peer[], round: number): readonly Peer[] {
 }
 
 function progress({ peer, scenario, round, figures, failures, failure }: Result): string {
-  const shown = ['rate', 'rate_per_cpu', 'p50_ms', 'p99_ms', 'event_bytes', 'server_cpu']
+  const shown = [
+    'ms',
+    'all_back_ms',
+    'rate',
+    'rate_per_cpu',
+    'p50_ms',
+    'p99_ms',
+    'event_bytes',
+    'server_cpu',
+  ]
   const said = [...shown, 'postgres_cpu', 'generator_cpu', 'others_cpu', 'kib_per_connection']
     .filter((name) => figures[name] !== undefined)
     .map((name) => `${name}=${Number(figures[name]?.toPrecision(4))}`)
@@ -131,4 +149,5 @@ function progress({ peer, scenario, round, figures, failures, failure }: Result)
   return `round ${round + 1} ${peer} ${scenario}: ${said.join(' ')}${trouble}`
 }
 
+endOnSignals()
 await bench(readOptions(process.argv.slice(2)))

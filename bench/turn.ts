@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { BenchDatabase } from './database.ts'
 import { freePort, pinned } from './machine.ts'
 import type { Peer } from './peers.ts'
-import { accepts, healthy, launch } from './process.ts'
+import { accepts, healthy, launch, track } from './process.ts'
 import { readResult, type Result } from './results.ts'
 
 /** What all turns share. */
@@ -22,7 +22,8 @@ export interface Setting {
 export const OUR_PATHS = { plain: '/api/v1/users/me/presence', query: '/api/v1/auth/me' }
 const BARE_PATHS = { plain: '/plain', query: '/query' }
 
-const SETTLE_MS = 700
+/** Pause after the start of a server, and after connections to it have gone. */
+const SETTLE_SECONDS = 0.7
 
 /** One peer's turn: starts it, lets the generator run the scenarios, stops it. */
 export async function takeTurn(
@@ -41,7 +42,7 @@ export async function takeTurn(
     ready: () => (peer.name === 'ours' ? healthy(port) : accepts(port)),
   })
   try {
-    await Bun.sleep(SETTLE_MS)
+    await Bun.sleep(SETTLE_SECONDS * 1000)
     const paths = peer.name === 'ours' ? OUR_PATHS : BARE_PATHS
     const options = {
       peer: peer.name,
@@ -52,6 +53,7 @@ export async function takeTurn(
       scenarios: scenarios.join(','),
       seconds: setting.seconds,
       round,
+      settle: peer.settleSeconds ?? SETTLE_SECONDS,
       'plain-path': paths.plain,
       'query-path': paths.query,
       ...(setting.database ? { 'postgres-pid': setting.database.pid } : {}),
@@ -80,7 +82,7 @@ export function environment(port: number, setting: Setting): Record<string, stri
 }
 
 async function generate(command: readonly string[], onLine: (line: string) => void): Promise<void> {
-  const child = Bun.spawn([...command], { stdout: 'pipe', stderr: 'pipe' })
+  const child = track(Bun.spawn([...command], { stdout: 'pipe', stderr: 'pipe' }))
   const errors = new Response(child.stderr).text()
   const decoder = new TextDecoder()
   let rest = ''

@@ -70,9 +70,10 @@ async function createRole(sql: SQL, role: string, password: string | undefined):
       exists(select from pg_roles where rolname = ${role}) as present,
       quote_ident(current_database()) as database`
   const secret = password === undefined ? '' : `password ${names.password}`
+  // Of an existing role only a superuser may name the other attributes, even to leave them off.
+  const attributes = names.present ? '' : 'nosuperuser nocreatedb nocreaterole noinherit noreplication'
   await sql.unsafe(
-    `${names.present ? 'alter' : 'create'} role ${names.role} login nosuperuser nocreatedb
-       nocreaterole noinherit noreplication ${secret}`,
+    `${names.present ? 'alter' : 'create'} role ${names.role} login ${attributes} ${secret}`,
   )
   await sql.unsafe(`
     revoke create on schema public from public;

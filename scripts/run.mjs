@@ -8,6 +8,9 @@ import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { bunBinary, root, setupOrExit } from './setup.mjs'
 
+const REPEATED_MS = 1_000
+const PARENT_CHECK_MS = 250
+
 const args = process.argv.slice(2)
 while (/^[A-Z][A-Z0-9_]*=/.test(args[0] ?? '')) {
   const [, name, value] = /^([^=]+)=(.*)$/s.exec(args.shift())
@@ -16,9 +19,24 @@ while (/^[A-Z][A-Z0-9_]*=/.test(args[0] ?? '')) {
 await setupOrExit()
 
 const child = spawn(bunBinary(), ['--no-env-file', ...args], { cwd: root, stdio: 'inherit' })
+
+const lastMs = {}
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) {
-  // A terminal signals the child too; a process manager only us.
-  process.on(signal, () => child.kill(signal))
+  process.on(signal, () => {
+    // npm repeats a signal that its whole group has received; once is what was meant.
+    const nowMs = performance.now()
+    if (nowMs - (lastMs[signal] ?? -Infinity) > REPEATED_MS) child.kill(signal)
+    lastMs[signal] = nowMs
+  })
+}
+if (process.env.npm_lifecycle_event) {
+  // npm hands SIGTERM to a shell that dies of it without telling us.
+  const parent = process.ppid
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(watch)
+    child.kill('SIGTERM')
+  }, PARENT_CHECK_MS)
 }
 child.on('error', (error) => {
   console.error(`Cannot start Bun: ${error.message}`)

@@ -23,7 +23,7 @@ export function runProgram(command: string[], { account, cwd = '/', stdin }: Run
       env: environment,
       stdio: [stdin ?? 'ignore', 'pipe', 'pipe'],
     })
-    return { exitCode, output: `${stdout}${stderr}` }
+    return { exitCode, output: Buffer.concat([stdout, stderr]).toString() }
   } catch (error) {
     return { exitCode: 127, output: (error as Error).message }
   }

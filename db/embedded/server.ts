@@ -50,7 +50,10 @@ const STILL_STARTING_MS = 5_000
 export async function takeOver(start: Start): Promise<Server | undefined> {
   const { cluster, credentials, binaries, log } = start
   const found = readPidFile(cluster)
-  if (!found) return void (await setDamagedPidFileAside(cluster, log))
+  if (!found) {
+    await setDamagedPidFileAside(cluster, log)
+    return undefined
+  }
   const { pid, port } = found
   // PostgreSQL itself judges the file of a dead server, and waits for its back ends.
   if (!isAlive(pid)) return undefined

@@ -61,7 +61,9 @@ export const sessionRevocations = pgTable(
   {
     sessionId: uuid('session_id').primaryKey(),
     revokedAt: moment('revoked_at').notNull().defaultNow(),
-    xact: xid8('xact').notNull().default(sql`pg_current_xact_id()`),
+    xact: xid8('xact')
+      .notNull()
+      .default(sql`pg_current_xact_id()`),
   },
   (table) => [index('session_revocations_xact').on(table.xact)],
 )

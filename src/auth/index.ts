@@ -13,33 +13,16 @@ import { feature } from '../kernel/feature.ts'
 import { Authenticator } from './authenticator.ts'
 import { userChannel } from './channels.ts'
 import { forgetEnded } from './jobs.ts'
-import * as sessions from './operations/sessions.ts'
-import * as signIn from './operations/sign-in.ts'
-import * as users from './operations/users.ts'
+import { operations } from './operations/index.ts'
 
 export { Authenticator } from './authenticator.ts'
 export { userChannel } from './channels.ts'
 export { forgetEnded } from './jobs.ts'
-export { findProfiles } from './users.ts'
 
+/** Identity, as `features.ts` mounts it. */
 export const authFeature = feature({
   name: 'auth',
-  operations: [
-    signIn.register,
-    signIn.login,
-    signIn.refresh,
-    signIn.ticket,
-    sessions.logout,
-    sessions.list,
-    sessions.revoke,
-    users.me,
-    users.updateMe,
-    users.list,
-    users.get,
-    users.create,
-    users.update,
-    users.remove,
-  ],
+  operations,
   channels: [userChannel],
   jobs: [forgetEnded],
   start: (kernel) => kernel.use(Authenticator).start(),

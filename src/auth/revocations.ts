@@ -18,7 +18,7 @@ export interface Revocations {
 }
 
 /** Between two polls; with the query itself a revocation bites well within half a second. */
-export const POLL_MS = 300
+const POLL_MS = 300
 
 /** What the clocks of this server and its database may differ by, and a transaction may last. */
 const LOAD_MARGIN_MS = 5 * 60_000

@@ -43,6 +43,7 @@ export async function signIn(ctx: WriteContext<Actor | null>, userId: string): P
   return await answerWithTokens(kernel, account, sessionId, endsMs, refresh)
 }
 
+/** The refusal of tokens to a blocked account, whose owner has proven to be that. */
 export const accountBlocked = () => new Failure('forbidden', 'This account is blocked')
 
 function deviceOf({ userAgent }: RequestInfo): string | null {

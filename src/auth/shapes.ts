@@ -17,12 +17,13 @@ const DisplayName = t.String({
   maxLength: 100,
   pattern: '^[^\\u0000-\\u001f\\u007f]*$',
 })
+// Pictures only: an address that a browser would fetch in the clear, or a document with scripts
+// (SVG), would be handed on to everybody who sees this person.
+const PICTURE_ADDRESS = 'https://[^\\s"\'<>\\\\]{1,2040}'
+const PICTURE_DATA = 'data:image/(png|jpeg|gif|webp|avif);base64,[A-Za-z0-9+/]+={0,2}'
 const Avatar = t.String({
   maxLength: 16_384,
-  // Pictures only: an address that a browser would fetch in the clear, or a document with scripts
-  // (SVG), would be handed on to everybody who sees this person.
-  pattern:
-    '^(https://[^\\s"\'<>\\\\]{1,2040}|data:image/(png|jpeg|gif|webp|avif);base64,[A-Za-z0-9+/]+={0,2})$',
+  pattern: `^(${PICTURE_ADDRESS}|${PICTURE_DATA})$`,
   description: 'https address, or a data URL of an image of up to 12 KB',
 })
 // A NUL would end the password for bcrypt and many other tools, silently.

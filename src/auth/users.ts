@@ -30,6 +30,7 @@ export async function getAccount(sql: SQL, userId: string): Promise<Account> {
   }
 }
 
+/** The refusal for ids of nobody, and of accounts that are closed. */
 export const noSuchUser = () => new Failure('not_found', 'No such user')
 
 /** What signing in needs to know of an account. */
@@ -67,14 +68,14 @@ export async function createUser(
   for (let attempt = 0; attempt < NAMES_MAX; attempt++) {
     const username = account.username ?? derivedName(account.email, attempt)
     if (await insertUser(sql, clock, { ...account, username }, id, passwordHash)) return id
-    const [taken] = (await sql`
-      select exists(select from users where lower(email) = lower(${account.email}::text)) as email`) as {
-      email: boolean
-    }[]
-    if (taken?.email) throw alreadyTaken('email')
+    if (await emailIsTaken(sql, account.email)) throw alreadyTaken('email')
     if (account.username !== undefined) break
   }
   throw alreadyTaken('username')
+}
+
+async function emailIsTaken(sql: SQL, email: string): Promise<boolean> {
+  return (await sql`select from users where lower(email) = lower(${email}::text)`).length > 0
 }
 
 /** False when the address or the name is taken, also by somebody who commits meanwhile. */

@@ -14,7 +14,7 @@ export interface Extras {
 /** The headers of an answer: the shared list itself where nothing is special about the request. */
 function headersOf(edge: Edge, call: RestCall, kind: AnswerKind, extras?: Extras): Headers {
   const shared = edge.headers.of(kind, call.request.headers.get('origin'))
-  const { givenId, quota } = call
+  const { quota, givenId } = call
   if (extras === undefined && givenId === null && quota === undefined) return shared
   const own = new Headers(shared)
   if (givenId !== null) own.set('x-request-id', givenId)
@@ -37,10 +37,7 @@ export function answerJson(
   value: unknown,
   extras?: Extras,
 ): Response {
-  const response = new Response(JSON.stringify(value), {
-    status,
-    headers: headersOf(edge, call, 'json', extras),
-  })
+  const response = Response.json(value, { status, headers: headersOf(edge, call, 'json', extras) })
   log(call, status)
   return response
 }
@@ -73,7 +70,7 @@ export function answerFailure(
   extras?: Extras,
 ): Response {
   const failure = error instanceof Failure ? error : unexpected(edge, call, error)
-  const response = new Response(JSON.stringify(problemOf(failure, call.id)), {
+  const response = Response.json(problemOf(failure, call.id), {
     status: failure.status,
     headers: headersOf(edge, call, 'problem', {
       'x-request-id': call.id,

@@ -7,8 +7,10 @@
  * kernel and configuration; what the sockets say is handed over for the documents.
  */
 
+import type { BunRequest } from 'bun'
 import { Elysia } from 'elysia'
 import { Failure } from '../kernel/errors.ts'
+import type { Route } from '../kernel/operation.ts'
 import { createAccessLog } from './access-log.ts'
 import { trustedProxies } from './address.ts'
 import { answerFailure } from './answer.ts'
@@ -27,10 +29,17 @@ interface Listener {
   requestIP(request: Request): { address: string } | null
 }
 
-/** The REST side of a server, called beside the sockets from the one `Bun.serve`. */
+type Handler<R extends Request> = (request: R, listener: Listener) => Response | Promise<Response>
+
+/** The REST side of a server, given to the one `Bun.serve` beside the sockets. */
 export interface Http {
   /** Answers any request; never throws, and never rejects. */
-  fetch(request: Request, listener: Listener): Response | Promise<Response>
+  readonly fetch: Handler<Request>
+  /**
+   * The operations that read, once more for `Bun.serve`'s own router: `fetch` answers them in the
+   * same way, at seven tenths of the rate (`docs/decisions/005-http-edge.md`).
+   */
+  readonly routes: Readonly<Record<string, { readonly GET: Handler<BunRequest> }>>
 }
 
 /**
@@ -38,7 +47,7 @@ export interface Http {
  *
  * @example
  * const http = createHttp({ kernel, executor, authenticate, readiness, version, sockets })
- * Bun.serve({ fetch: (request, server) => http.fetch(request, server), websocket })
+ * Bun.serve({ fetch: http.fetch, routes: http.routes })
  */
 export function createHttp(options: HttpOptions): Http {
   const { kernel } = options
@@ -52,19 +61,49 @@ export function createHttp(options: HttpOptions): Http {
     socketAddress: (request) => listener?.requestIP(request)?.address ?? 'unknown',
   }
   const check = encryptionCheck(edge)
-  const dispatch = createRouter(edge)
   const log = edge.accessLog('any', 'unroutable')
-
-  return {
-    fetch(request, from) {
+  const guarded =
+    <R extends Request>(answer: (request: R) => Response | Promise<Response>): Handler<R> =>
+    (request, from) => {
       listener = from
       try {
-        return check(request) ?? dispatch(request)
+        return check(request) ?? answer(request)
       } catch (error) {
         return answerFailure(edge, new RestCall(edge, request), log, error)
       }
-    },
+    }
+
+  const mounted = operationRoutes(edge)
+  const reads = mounted.filter(({ method }) => method === 'GET')
+  return {
+    fetch: guarded(createRouter(edge, mounted)),
+    routes: Object.fromEntries(
+      reads.map(({ path, endpoint }) => [
+        path,
+        { GET: guarded((request: BunRequest) => endpoint(request, request.params)) },
+      ]),
+    ),
   }
+}
+
+interface MountedRoute {
+  readonly method: Route['method']
+  /** With the names of its parameters by position. */
+  readonly path: string
+  readonly endpoint: Endpoint
+}
+
+function operationRoutes(edge: Edge): MountedRoute[] {
+  return [...edge.kernel.registry.operations.values()].flatMap((operation) =>
+    operation.routes.flatMap((route) => {
+      const endpoint = operationEndpoint(edge, operation, route)
+      return PREFIXES.map((prefix) => ({
+        method: route.method,
+        path: prefix + positional(route.path),
+        endpoint,
+      }))
+    }),
+  )
 }
 
 type Router = (request: Request) => Response | Promise<Response>
@@ -73,7 +112,7 @@ type Router = (request: Request) => Response | Promise<Response>
  * Elysia finds the route and calls its endpoint; it validates, parses and derives nothing, which
  * would cost a tenth of the rate.
  */
-function createRouter(edge: Edge): Router {
+function createRouter(edge: Edge, mounted: readonly MountedRoute[]): Router {
   const app = new Elysia({
     normalize: false,
     // Where Elysia looks for the path: by default it takes `http://a.b/c/d` for `/d`.
@@ -81,14 +120,7 @@ function createRouter(edge: Edge): Router {
   })
   const system = [...systemRoutes(edge), ...docsRoutes(edge)]
   for (const { path, endpoint } of system) app.get(path, handlerOf(endpoint))
-  for (const operation of edge.kernel.registry.operations.values()) {
-    for (const route of operation.routes) {
-      const handler = handlerOf(operationEndpoint(edge, operation, route))
-      for (const prefix of PREFIXES) {
-        app.route(route.method, prefix + positional(route.path), handler)
-      }
-    }
-  }
+  for (const { method, path, endpoint } of mounted) app.route(method, path, handlerOf(endpoint))
   const methodsOf = methodTable(
     edge.kernel.registry,
     system.map(({ path }) => path),

@@ -5,7 +5,7 @@ import { answerEmpty, answerFailure, answerJson } from './answer.ts'
 import { hasBody, readBody } from './body.ts'
 import { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
-import { parameterReader, queryOf } from './query.ts'
+import { parameterReader } from './query.ts'
 
 /** Values of a path's parameters, by position; a path without any has none. */
 type PathParameters = Readonly<Record<string, string>> | undefined
@@ -46,7 +46,7 @@ export function positional(path: string): string {
 export function operationEndpoint(edge: Edge, operation: Operation, route: Route): Endpoint {
   const log = edge.accessLog(route.method, PREFIXES[0] + route.path)
   const names = pathParameters(route.path)
-  const read = parameterReader(operation.input)
+  const { read, readQuery } = parameterReader(operation.input)
   const takesQuery = route.method === 'GET' || route.method === 'DELETE'
   const takesBody = route.method !== 'GET'
   const open = operation.access.kind === 'anyone'
@@ -72,16 +72,9 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
     input: Record<string, unknown>,
     parameters: PathParameters,
   ): Response | Promise<Response> => {
-    if (takesQuery) read(input, queryOf(call.request.url))
-    if (names.length > 0) {
-      // Read apart and assigned last: neither body nor query may say otherwise.
-      const path = {}
-      read(
-        path,
-        names.map(([position, name]) => [name, parameters?.[position] ?? '']),
-      )
-      Object.assign(input, path)
-    }
+    if (takesQuery) readQuery(input, call.request.url)
+    // Last, so that neither body nor query may say otherwise.
+    for (const [position, name] of names) input[name] = read(name, parameters?.[position] ?? '')
     const key = takesBody ? (call.request.headers.get('idempotency-key') ?? undefined) : undefined
     const outcome = executor.execute(operation, { actor, request: call, input, key })
     if (!(outcome instanceof Promise)) return answered(call, outcome)

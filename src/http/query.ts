@@ -4,15 +4,20 @@ import { refuseNul } from './body.ts'
 /** What the text of a path or query parameter is turned into before it is validated. */
 type Coercion = 'text' | 'integer' | 'number' | 'boolean' | { readonly items: Coercion }
 
-/** Reads the parameters of one operation. */
-export type ParameterReader = (
-  input: Record<string, unknown>,
-  parameters: Iterable<readonly [name: string, text: string]>,
-) => void
+/** Turns the text parameters of one operation into the values of its input. */
+export interface ParameterReader {
+  /** The value of one parameter. */
+  read(name: string, text: string): unknown
+  /**
+   * Adds what follows `?` in an address. Repeated parameters are a list, whatever the schema says:
+   * validation refuses them where none is wanted.
+   */
+  readQuery(input: Record<string, unknown>, url: string): void
+}
 
 /**
  * Makes the reader for an input schema. Text that is not of the wanted kind stays text, so that
- * validation refuses it and says what was expected; so does a repeated parameter that is no list.
+ * validation refuses it and says what was expected.
  */
 export function parameterReader(schema: TObject): ParameterReader {
   const coercions = new Map<string, Coercion>()
@@ -20,23 +25,26 @@ export function parameterReader(schema: TObject): ParameterReader {
     coercions.set(name, coercionOf(field))
     coercions.set(camelCase(name), coercionOf(field))
   }
-  return (input, parameters) => {
-    for (const [name, text] of parameters) {
-      const coercion = coercions.get(name) ?? 'text'
-      const many = typeof coercion === 'object'
-      const value = coerce(many ? coercion.items : coercion, text)
-      if (typeof value === 'string') refuseNul({ [name]: value })
-      if (!Object.hasOwn(input, name)) define(input, name, many ? [value] : value)
-      else if (Array.isArray(input[name])) input[name].push(value)
-      else define(input, name, [input[name], value])
-    }
+  const read = (name: string, text: string) => {
+    const coercion = coercions.get(name) ?? 'text'
+    const value = coerce(typeof coercion === 'object' ? coercion.items : coercion, text)
+    if (text.includes('\0')) refuseNul({ [name]: text })
+    return value
   }
-}
-
-/** The part of an address after `?`, taken apart; nothing in it is an error here. */
-export function queryOf(url: string): Iterable<readonly [string, string]> {
-  const at = url.indexOf('?')
-  return at === -1 ? [] : new URLSearchParams(url.slice(at + 1))
+  return {
+    read,
+    readQuery(input, url) {
+      const at = url.indexOf('?')
+      if (at === -1) return
+      for (const [name, text] of new URLSearchParams(url.slice(at + 1))) {
+        const value = read(name, text)
+        const before = Object.hasOwn(input, name) ? input[name] : undefined
+        if (Array.isArray(before)) before.push(value)
+        else if (before !== undefined) define(input, name, [before, value])
+        else define(input, name, typeof coercions.get(name) === 'object' ? [value] : value)
+      }
+    },
+  }
 }
 
 /** A parameter called `__proto__` is an unknown field, not a prototype. */

@@ -137,7 +137,7 @@ test('a ticket is good for 30 s', async () => {
   expect(await world.refused(world.authenticator.redeemTicket('x'))).toBe('unauthenticated')
 })
 
-test('tickets made from tickets end with the access token that the first was made with', async () => {
+test('tickets made from tickets end with the access token of the first', async () => {
   const { actor } = await world.person('chain')
   let current = actor
   for (let i = 0; i < 3; i++) {

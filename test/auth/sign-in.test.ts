@@ -105,7 +105,7 @@ test('a taken address or name is refused, naming the field, in any case of lette
   await signUp({ email: 'free@example.org', username: 'free-1' })
 })
 
-test('of ten who take the same address at once one gets it; the same name derived, all ten', async () => {
+test('of ten who take an address at once one gets it; a derived name, all ten', async () => {
   const same = await Promise.allSettled(
     Array.from({ length: 10 }, (_, i) => signUp({ email: 'rush@example.org', name: `n${i}` })),
   )

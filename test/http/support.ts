@@ -82,7 +82,8 @@ export function startHttp(options: TestOptions = {}) {
     hostname: '127.0.0.1',
     port: 0,
     development: false,
-    fetch: (request, listener) => made.http.fetch(request, listener),
+    fetch: made.http.fetch,
+    routes: made.http.routes,
   })
   const base = `http://127.0.0.1:${server.port}`
   return {

@@ -12,7 +12,10 @@ mkdirSync(join(folder, 'node_modules'))
 for (const name of ['scripts/setup.mjs', 'scripts/run.mjs', 'bunfig.toml']) {
   cpSync(join(project, name), join(folder, name))
 }
-writeFileSync(join(folder, 'package.json'), '{}')
+writeFileSync(
+  join(folder, 'package.json'),
+  '{ "scripts": { "program": "node scripts/run.mjs program.ts wait" } }',
+)
 writeFileSync(join(folder, 'bun.lock'), '')
 writeFileSync(join(folder, 'node_modules/.setup'), wantedHash(folder))
 symlinkSync(join(project, 'node_modules/bun'), join(folder, 'node_modules/bun'))
@@ -23,7 +26,8 @@ writeFileSync(
      process.on('SIGTERM', () => setTimeout(() => { console.log('drained'); process.exit(7) }, 100))
      setInterval(() => {}, 1_000)
    }
-   console.log(JSON.stringify({ argv: process.argv.slice(2), env: process.env, cwd: process.cwd() }))
+   const argv = process.argv.slice(2)
+   console.log(JSON.stringify({ argv, env: process.env, cwd: process.cwd() }))
    if (process.argv.includes('die')) process.kill(process.pid, 'SIGKILL')
    process.exitCode = 5`,
 )
@@ -84,6 +88,19 @@ describe('the launcher', () => {
     const { value } = await reader.read()
     expect(new TextDecoder().decode(value)).toBe('drained\n')
     expect(await child.exited).toBe(7)
+  })
+
+  test('ends with an npm that was told to end, though npm tells only its shell', async () => {
+    const child = Bun.spawn(['npm', 'run', '--silent', 'program'], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const reader = child.stdout.getReader()
+    await reader.read()
+    child.kill('SIGTERM')
+    const { value } = await reader.read()
+    expect(new TextDecoder().decode(value)).toBe('drained\n')
+    await child.exited
   })
 
   test('ends like a program that was killed', async () => {

@@ -5,6 +5,7 @@ import { SQL } from 'bun'
 import { type Database, openDatabase } from '../../db/client.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.ts'
 import { prepareDatabase } from '../../db/roles.ts'
+import { sqlState } from '../../db/transaction.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { quietLog } from './log.ts'
 
@@ -57,6 +58,32 @@ async function create(ownerUrl: string, name: string, template: string): Promise
   return url.href
 }
 
+/** How long the last connections to a database may take to end, in ms. */
+const DROP_MS_MAX = 5_000
+
+/**
+ * Drops a database once its connections have ended: `force` may not end those of the server's
+ * role, and a closed client says good-bye a moment before PostgreSQL has noticed.
+ */
+async function dropDatabase(ownerUrl: string, name: string): Promise<void> {
+  const sql = new SQL({ url: ownerUrl, max: 1 })
+  const startMs = performance.now()
+  try {
+    for (;;) {
+      try {
+        await sql.unsafe(`drop database if exists ${name} with (force)`)
+        return
+      } catch (error) {
+        const busy = ['42501', '55006'].includes(sqlState(error) ?? '')
+        if (!busy || performance.now() - startMs > DROP_MS_MAX) throw error
+        await Bun.sleep(20)
+      }
+    }
+  } finally {
+    await sql.close()
+  }
+}
+
 /** Makes a fresh, migrated database. */
 export async function testDatabase(): Promise<TestDatabase> {
   const { postgres } = await testCluster()
@@ -70,12 +97,7 @@ export async function testDatabase(): Promise<TestDatabase> {
     db,
     async drop() {
       await db.close()
-      const sql = new SQL({ url: postgres.ownerUrl, max: 1 })
-      try {
-        await sql.unsafe(`drop database if exists ${name} with (force)`)
-      } finally {
-        await sql.close()
-      }
+      await dropDatabase(postgres.ownerUrl, name)
     },
   }
 }

@@ -18,7 +18,7 @@ use scenarios::{Bench, dm, fan, http, recovery, storm, typing};
 
 const USAGE: &str = "generator --peer NAME --dialect native|raw|socketio --port N --server-pid N
   --users FILE --scenarios storm,fan-w1,… [--postgres-pid N] [--seconds N] [--round N]
-  [--plain-path PATH] [--query-path PATH]";
+  [--settle SECONDS] [--plain-path PATH] [--query-path PATH]";
 
 fn main() {
     if let Err(reason) = run() {
@@ -39,6 +39,7 @@ fn run() -> Result<(), String> {
             postgres: options.get("postgres-pid")?,
         },
         seconds: options.get("seconds")?.unwrap_or(3.0),
+        settle: options.get("settle")?.unwrap_or(0.7),
         round: options.get("round")?.unwrap_or(0),
     };
     sys::raise_open_files();

@@ -256,10 +256,10 @@ impl<'a> Swarm<'a> {
         self.dialect.recover(session.user, position, outbox);
     }
 
-    /// Closes everything and gives the server a moment to notice.
-    pub fn close(mut self) {
-        self.connections.clear();
-        std::thread::sleep(std::time::Duration::from_millis(700));
+    /// Closes everything, and gives the server `seconds` to be done with it.
+    pub fn close(self, seconds: f64) {
+        drop(self.connections);
+        std::thread::sleep(std::time::Duration::from_secs_f64(seconds));
     }
 }
 

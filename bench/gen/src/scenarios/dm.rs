@@ -75,7 +75,7 @@ impl<'a> Traffic<'a> {
         bench.print(scenario, &report, &self.swarm);
         let mut swarm = self.swarm;
         swarm.drain(400 * MILLISECOND);
-        swarm.close();
+        swarm.close(bench.settle);
     }
 }
 

@@ -40,7 +40,7 @@ pub fn closed(bench: &Bench, scenario: &str, outstanding: u64) {
     let report = phase.report(&tally);
     bench.print(scenario, &report, &swarm);
     swarm.drain(500 * MILLISECOND);
-    swarm.close();
+    swarm.close(bench.settle);
 }
 
 /// Open loop at a fixed rate; counts what got lost.
@@ -76,7 +76,7 @@ pub fn open(bench: &Bench, scenario: &str) {
     let mut report = phase.report(&tally);
     report.add("lost", (schedule.sent * SUBSCRIBERS as u64 - delivered) as f64);
     bench.print(scenario, &report, &swarm);
-    swarm.close();
+    swarm.close(bench.settle);
 }
 
 fn channel(bench: &Bench, scenario: &str) -> String {

@@ -13,6 +13,9 @@ use crate::swarm::Swarm;
 use crate::usage::Probe;
 use crate::users::User;
 
+/// Servers tell users of each other within so long after they have come.
+const SETTLING: u64 = SECOND * 3 / 2;
+
 /// What all scenarios need.
 pub struct Bench {
     pub peer: String,
@@ -21,6 +24,9 @@ pub struct Bench {
     pub users: &'static [User],
     pub probe: Probe,
     pub seconds: f64,
+    /// Seconds that the server needs until it is done with connections that have gone: absence is
+    /// announced late on purpose.
+    pub settle: f64,
     /// Part of channel names, so that each round has fresh streams.
     pub round: u32,
 }
@@ -33,13 +39,15 @@ impl Bench {
         self.users[..count].iter().collect()
     }
 
-    /// A connection for each of the first `count` users; complains if some do not come up.
+    /// A connection for each of the first `count` users, all of them settled; complains if some do
+    /// not come up.
     fn connected(&self, count: usize, first: &dyn Fn(usize) -> First) -> Swarm<'_> {
         let mut swarm = Swarm::new(self.port, self.dialect.as_ref());
         let opened = swarm.open(&self.users(count), first);
         if opened.ready < count {
             swarm.complain(&format!("only {} of {count} connections came up", opened.ready));
         }
+        swarm.drain(SETTLING);
         swarm
     }
 

@@ -18,7 +18,7 @@ fn positions(bench: &Bench) -> Vec<Position> {
     let positions =
         (0..USERS).map(|index| swarm.session(index).position.clone().unwrap_or_else(unknown));
     let positions = positions.collect();
-    swarm.close();
+    swarm.close(bench.settle);
     positions
 }
 
@@ -45,7 +45,7 @@ fn miss(bench: &Bench) {
     if acknowledged < sent {
         eprintln!("recovery: only {acknowledged} of {sent} messages: {}", swarm.first_failure);
     }
-    swarm.close();
+    swarm.close(bench.settle);
 }
 
 /// All are connected; all ask in one go.
@@ -80,7 +80,7 @@ pub fn asking(bench: &Bench) {
     report.add("p50_ms", tally.latency.quantile(0.5));
     report.add("p99_ms", tally.latency.quantile(0.99));
     bench.print("recovery", &report, &swarm);
-    swarm.close();
+    swarm.close(bench.settle);
 }
 
 /// Everybody connects and asks as soon as the connection is there.
@@ -97,5 +97,5 @@ pub fn returning(bench: &Bench) {
     let mut report = Report::new(&begin, &end, opened.ready as u64);
     report.add("all_back_ms", opened.seconds * 1000.0);
     bench.print("recovery-back", &report, &swarm);
-    swarm.close();
+    swarm.close(bench.settle);
 }

@@ -22,5 +22,5 @@ pub fn run(bench: &Bench) {
     let mut report = Report::new(&begin, &end, opened.ready as u64);
     report.add("kib_per_connection", grown / CONNECTIONS as f64);
     bench.print("storm", &report, &swarm);
-    swarm.close();
+    swarm.close(bench.settle);
 }

@@ -44,5 +44,5 @@ pub fn run(bench: &Bench) {
     let report = phase.report(&tally);
     bench.print("typing", &report, &swarm);
     swarm.drain(400 * MILLISECOND);
-    swarm.close();
+    swarm.close(bench.settle);
 }
