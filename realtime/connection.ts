@@ -13,6 +13,15 @@ export interface WaitingFrame {
   readonly payload: unknown
 }
 
+/** Connections with queued frames. */
+let dirty: Connection[] = []
+
+function flushAll(): void {
+  const all = dirty
+  dirty = []
+  for (const connection of all) connection.flush()
+}
+
 /**
  * One socket: who it belongs to, what it is subscribed to, and what it is waiting for. Its frames
  * are handled in order, so it also holds the queue.
@@ -28,8 +37,11 @@ export class Connection implements Subscriber {
   runningBatch: Operation | undefined
   /** The answer of the newest running frame has been sent. */
   last: Promise<void> | undefined
+  /** A refused call stands between running calls of a batch: those after it must wait for it. */
+  chained = false
   /** Between opening and the `connected` frame, everything else waits here. */
   held: string[] | undefined
+  private outgoing: string | string[] | undefined
   errors = 0
   errorsSinceMs = 0
   closedAs: CloseName | undefined
@@ -55,17 +67,55 @@ export class Connection implements Subscriber {
     })
   }
 
+  /** Queues a frame; everything that one turn of the loop says to a socket is one write. */
   send(frame: string): void {
-    if (this.held !== undefined) this.held.push(frame)
-    else this.socket?.send(frame)
+    if (this.held !== undefined) {
+      this.held.push(frame)
+    } else if (this.outgoing === undefined) {
+      this.outgoing = frame
+      if (dirty.push(this) === 1) setImmediate(flushAll)
+    } else if (typeof this.outgoing === 'string') {
+      this.outgoing = [this.outgoing, frame]
+    } else {
+      this.outgoing.push(frame)
+    }
+  }
+
+  /**
+   * Sends a frame before anything that a topic brings: the answer to `subscribe` must not be
+   * overtaken by the first event.
+   */
+  sendNow(frame: string): void {
+    if (this.held !== undefined) {
+      this.held.push(frame)
+      return
+    }
+    this.flush()
+    this.socket?.send(frame)
   }
 
   /** Sends `first`, then what was held back for it. */
   release(first: string): void {
-    const { held } = this
+    const { held, socket } = this
     this.held = undefined
-    this.socket?.send(first)
-    for (const frame of held ?? []) this.socket?.send(frame)
+    socket?.cork(() => {
+      socket.send(first)
+      for (const frame of held ?? []) socket.send(frame)
+    })
+  }
+
+  /** Writes what is queued. */
+  flush(): void {
+    const { outgoing, socket } = this
+    this.outgoing = undefined
+    if (outgoing === undefined || socket === undefined) return
+    if (typeof outgoing === 'string') {
+      socket.send(outgoing)
+    } else {
+      socket.cork(() => {
+        for (const frame of outgoing) socket.send(frame)
+      })
+    }
   }
 
   join(topic: string): void {
@@ -84,6 +134,7 @@ export class Connection implements Subscriber {
     if (this.closedAs !== undefined) return
     this.closedAs = as
     this.waiting = undefined
+    this.flush()
     this.socket?.close(CLOSE[as].code, CLOSE[as].reason)
   }
 }

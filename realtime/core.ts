@@ -120,7 +120,8 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
 
   const publishEvents = (events: readonly StreamEvent[]) => {
     hub.receive(events)
-    if (broker.kind === 'memory') return
+    // Alone, there is nobody to tell; a newcomer says hello before it serves anybody.
+    if (instances.others().size === 0) return
     const rows = events.map((e) => [e.channel, e.offset, e.type, e.payload] as const)
     bus.send(['events', rows])
   }
@@ -205,8 +206,8 @@ function announcerPort({ sockets, presence, bus, publish }: AnnouncerParts): Ann
       const channel = `${event.channel.namespace}:${id}`
       const frame = ephemeralFrame(event.type, channel, payload)
       const here = sockets.tell(userId, frame, exceptConnectionId)
-      const elsewhere = presence.connections(userId) - sockets.of(userId).length
-      if (elsewhere <= 0) return here
+      const elsewhere = presence.elsewhere(userId)
+      if (elsewhere === 0) return here
       bus.send(['tell', userId, frame, exceptConnectionId ?? null])
       return here + elsewhere
     },

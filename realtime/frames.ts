@@ -60,12 +60,13 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
   const track = (connection: Connection, done: Promise<void>) => {
     connection.running++
     connection.last = done
-    void done.finally(() => {
+    void done.then(() => {
       connection.running--
       if (connection.running > 0) return
       connection.runningBatch = undefined
       connection.last = undefined
-      pump(connection)
+      connection.chained = false
+      if (connection.waiting !== undefined) pump(connection)
     })
   }
 
@@ -80,25 +81,28 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
       })
     } catch (error) {
       // Earlier calls of the same batch are still to be answered, and answers keep the order.
-      if (connection.last === undefined) fail(connection, frame, error)
-      else track(connection, connection.last.then(() => fail(connection, frame, error)))
-      return
+      if (connection.last === undefined) return fail(connection, frame, error)
+      connection.chained = true
+      return track(connection, connection.last.then(() => fail(connection, frame, error)))
     }
     if (!(outcome instanceof Promise)) return acknowledge(connection, frame, outcome)
-    const before = connection.last
     if (operation.form.kind === 'batch' && frame.key === undefined) {
       connection.runningBatch = operation
     }
-    const answered = outcome.then(
-      (value) => acknowledge(connection, frame, value),
-      (error: unknown) => fail(connection, frame, error),
+    // A batch answers its calls in order; only behind a refused one that order must be made.
+    const settled = connection.chained ? after(connection.last, outcome) : outcome
+    track(
+      connection,
+      settled.then(
+        (value) => acknowledge(connection, frame, value),
+        (error: unknown) => fail(connection, frame, error),
+      ),
     )
-    track(connection, before === undefined ? answered : before.then(() => answered))
   }
 
   const start = (connection: Connection, frame: WaitingFrame) => {
     if (frame.type === 'ping' || frame.type === 'heartbeat') {
-      return connection.send(pongFrame(frame.id, kernel.clock.date().toISOString()))
+      return connection.send(pongFrame(frame.id, kernel.clock.iso()))
     }
     if (Object.hasOwn(words, frame.type)) {
       const answer = words[frame.type as WordName](connection, frame)
@@ -165,6 +169,13 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
       waiting.push(frame)
     },
   }
+}
+
+/** `outcome`, but not before `last`; its failure is awaited by whoever gets the result. */
+async function after(last: Promise<void> | undefined, outcome: Promise<Outcome>): Promise<Outcome> {
+  outcome.catch(() => undefined)
+  await last
+  return await outcome
 }
 
 function weightOf(failure: Failure): number {

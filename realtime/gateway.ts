@@ -72,6 +72,8 @@ export function createGateway(parts: GatewayParts): Gateway {
   /** The connection is somebody's: personal channel, presence, then the `connected` frame. */
   const begin = (connection: Connection, actor: Actor) => {
     strangers.delete(connection)
+    // It may have been revoked between the look at its token and this moment.
+    if (authenticator.isRevoked(actor.sessionId)) return connection.close('session_revoked')
     if (presence.connections(actor.userId) >= limits.connectionsPerUserMax) {
       return connection.close('too_many_connections')
     }
@@ -83,13 +85,14 @@ export function createGateway(parts: GatewayParts): Gateway {
     const channel = personal(connection)
     connection.subscriptions.add(channel)
     const greet = ({ epoch, offset }: Subscribed) => {
-      if (connection.closedAs !== undefined) return
+      // Closed meanwhile: the hub must not keep it.
+      if (connection.closedAs !== undefined) return core.hub.detach(connection, channel)
       connection.release(
         serverFrame('connected', {
           connection_id: connection.id,
           user_id: actor.userId,
           session_id: actor.sessionId,
-          server_time: clock.date().toISOString(),
+          server_time: clock.iso(),
           heartbeat_ms: limits.heartbeatMs,
           subscriptions: [{ channel, epoch, offset }],
         }),
@@ -97,9 +100,8 @@ export function createGateway(parts: GatewayParts): Gateway {
       frames.pump(connection)
     }
     try {
-      const attached = core.hub.attach(connection, channel)
-      if (!(attached instanceof Promise)) return greet(attached)
-      attached.then(greet).catch((error: unknown) => failOpening(connection, error))
+      const attached = core.hub.attach(connection, channel, undefined, greet)
+      attached?.catch((error: unknown) => failOpening(connection, error))
     } catch (error) {
       failOpening(connection, error)
     }

@@ -3,7 +3,8 @@ import { splitChannel } from '../src/kernel/channel.ts'
 import type { Clock, Timer } from '../src/kernel/clock.ts'
 import type { Registry } from '../src/kernel/feature.ts'
 import type { Logger } from '../src/kernel/log.ts'
-import type { Publication, Recovery, Since } from './streams/recovery.ts'
+import { publicationsJson } from './dialects/native.ts'
+import type { Publication, Recovered, Recovery, Since } from './streams/recovery.ts'
 
 /** A numbered event on its way to the sockets. */
 export interface StreamEvent {
@@ -32,15 +33,24 @@ export interface Subscribed {
   readonly epoch: string
   readonly offset: number
   readonly recovered: boolean
-  readonly publications: readonly Publication[]
+  /** What was missed, as the elements of a JSON array. */
+  readonly publications: string
 }
 
 /** Keeps the order of streams between the database and the sockets of this instance. */
 export interface Hub {
   /** Takes numbered events, in any order, from this instance or another. */
   receive(events: readonly StreamEvent[]): void
-  /** Joins a subscriber to a channel; synchronous where the position is known already. */
-  attach(to: Subscriber, channel: string, since?: Since): Subscribed | Promise<Subscribed>
+  /**
+   * Joins a subscriber to a channel and answers it in the same tick, so that no event can reach it
+   * before its answer. Synchronous where the position is known already.
+   */
+  attach(
+    to: Subscriber,
+    channel: string,
+    since: Since | undefined,
+    answered: (answer: Subscribed) => void,
+  ): Promise<void> | undefined
   detach(from: Subscriber, channel: string): void
   /** Looks whether the database is ahead of what was passed: finds lost tails. */
   checkTails(): Promise<void>
@@ -136,7 +146,7 @@ export function createHub(parts: HubParts): Hub {
     state.gap = undefined
     try {
       const since = { epoch: state.epoch, offset: state.last }
-      const { missed, top, epoch } = await parts.recovery.read(state.name, since)
+      const { missed, top, epoch } = await parts.recovery.after(state.name, since)
       if (states.get(state.name) !== state) return
       if (missed === undefined) {
         parts.log.warn('stream gap cannot be filled', { channel: state.name, ...since, top })
@@ -183,20 +193,31 @@ export function createHub(parts: HubParts): Hub {
   }
 
   /** Reads the position, then compares, joins and answers in one tick: nothing can slip between. */
-  const attachSlowly = async (to: Subscriber, state: ChannelState, since: Since | undefined) => {
+  const attachSlowly = async (
+    to: Subscriber,
+    state: ChannelState,
+    since: Since | undefined,
+    answered: (answer: Subscribed) => void,
+  ) => {
     const tail: StreamEvent[] = []
     state.joining ??= new Set()
     state.joining.add(tail)
     try {
-      const read = await readPosition(parts.recovery, state, since)
+      let read = await readPosition(parts.recovery, state, since)
       if (state.last === UNKNOWN) {
         state.last = read.top
         state.epoch = read.epoch
+      } else if (since !== undefined && read.top < (tail[0]?.offset ?? state.last + 1) - 1) {
+        // A later reading than ours has set the position: what lies between is nobody's tail.
+        read = await readPosition(parts.recovery, state, since)
       }
+      // The database is ahead of the hub: what lies between is about to come for everybody.
+      if (since !== undefined && state.last < read.top) await fill(state)
+      // While `tail` still takes it: nothing may reach the socket before its answer.
+      drain(state)
       state.joining.delete(tail)
       join(state, to)
-      drain(state)
-      return answer(state, since, read, tail)
+      answered(answerOf(state, since, read, tail))
     } finally {
       state.joining?.delete(tail)
       if (state.joining?.size === 0) state.joining = undefined
@@ -211,19 +232,22 @@ export function createHub(parts: HubParts): Hub {
         if (state !== undefined) take(state, event)
       }
     },
-    attach(to, name, since) {
+    attach(to, name, since, answered) {
       const space = parts.registry.channels.get(splitChannel(name)?.namespace ?? '')
       if (space === undefined) throw new Error(`no such channel: ${name}`)
       if (space.recovery === 'none') {
         if (!space.viaMembers) to.join(name)
-        return { epoch: '', offset: 0, recovered: false, publications: [] }
+        answered({ epoch: '', offset: 0, recovered: false, publications: '' })
+        return undefined
       }
       const state = stateOf(name, space)
       if (state.last === UNKNOWN || since !== undefined || space.recovery === 'cache') {
-        return attachSlowly(to, state, since)
+        return attachSlowly(to, state, since, answered)
       }
       join(state, to)
-      return { epoch: state.epoch, offset: state.last, recovered: false, publications: [] }
+      const { epoch, last: offset } = state
+      answered({ epoch, offset, recovered: false, publications: '' })
+      return undefined
     },
     detach(from, name) {
       const state = states.get(name)
@@ -257,51 +281,38 @@ function toEvent(channel: string, publication: Publication): StreamEvent {
   return { ...publication, channel, skip: undefined }
 }
 
-interface PositionRead {
-  readonly epoch: string
-  readonly top: number
-  readonly missed: readonly Publication[] | undefined
-}
-
 async function readPosition(
   recovery: Recovery,
   { name, space }: ChannelState,
   since: Since | undefined,
-): Promise<PositionRead> {
+): Promise<Recovered> {
   if (space.recovery === 'stream') return await recovery.read(name, since)
-  const latest = await recovery.range(name, { after: 0, limit: 1, reverse: true })
-  const { epoch, top } = latest.position
-  return { epoch, top, missed: latest.events }
+  const { epoch, top, events } = await recovery.range(name, { after: 0, limit: 1, reverse: true })
+  return { epoch, top, missed: { count: events.length, text: publicationsJson(events) } }
 }
 
 /**
- * What the new subscriber gets: everything after `since` up to what the hub has passed. The
- * database may have been ahead of the hub (those events are about to be passed to this socket
- * too) or behind it (they were kept in `tail` meanwhile).
+ * What the new subscriber gets: everything after `since` up to what the hub has passed. The read
+ * ends at the database's top; what the hub has passed since then was kept in `tail`.
  */
-function answer(
+function answerOf(
   state: ChannelState,
   since: Since | undefined,
-  read: PositionRead,
+  { missed, top, epoch: readEpoch }: Recovered,
   tail: readonly StreamEvent[],
 ): Subscribed {
   const { epoch, last: offset } = state
-  const later = tail
-    .filter((event) => event.offset > read.top)
-    .map((event) => ({ offset: event.offset, type: event.type, payload: event.payload }))
+  const later = tail.filter((event) => event.offset > top)
   if (state.space.recovery === 'cache') {
-    const newest = [...(read.missed ?? []), ...later].slice(-1)
-    return { epoch, offset, recovered: since !== undefined && newest.length > 0, publications: newest }
+    const newest = later.length > 0 ? publicationsJson(later.slice(-1)) : (missed?.text ?? '')
+    const recovered = since !== undefined && newest !== ''
+    return { epoch, offset, recovered, publications: newest }
   }
-  if (since === undefined || read.missed === undefined || read.epoch !== epoch) {
-    return { epoch, offset, recovered: false, publications: [] }
-  }
-  const known = read.missed.filter((publication) => publication.offset <= offset)
-  const publications = [...known, ...later]
+  const nothing = { epoch, offset, recovered: false, publications: '' }
+  if (since === undefined || missed === undefined || readEpoch !== epoch) return nothing
   // Never a part: what does not join up without a gap is not a recovery.
-  const whole = publications.every((p, n) => p.offset === since.offset + 1 + n)
-  if (!whole || publications.length !== offset - since.offset) {
-    return { epoch, offset, recovered: false, publications: [] }
-  }
-  return { epoch, offset, recovered: true, publications }
+  const joinsUp = later.every((event, n) => event.offset === top + 1 + n)
+  if (!joinsUp || missed.count + later.length !== offset - since.offset) return nothing
+  const texts = [missed.text, publicationsJson(later)].filter((text) => text !== '')
+  return { epoch, offset, recovered: true, publications: texts.join(',') }
 }

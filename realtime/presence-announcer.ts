@@ -28,7 +28,7 @@ async function tellPeers(
 ): Promise<void> {
   const byUser = new Map(changes.map((change) => [change.userId, change]))
   const peers = await audience.peers(kernel, [...byUser.keys()])
-  const last_seen = kernel.clock.date().toISOString()
+  const last_seen = kernel.clock.iso()
   for (const { userId, peerId, channelId } of peers) {
     const change = byUser.get(userId)
     if (change === undefined || kernel.presence.connections(peerId) === 0) continue

@@ -6,6 +6,8 @@ import type { Bus, PresenceEntry } from './bus.ts'
 export interface PresenceTable extends Presence {
   connected(userId: string): void
   disconnected(userId: string): void
+  /** Connections of a user on other instances. */
+  elsewhere(userId: string): number
   /** What another instance says of its connections; `whole` replaces what it said before. */
   report(from: string, entries: Readonly<Record<string, PresenceEntry>>, whole: boolean): void
   /** Another instance is gone, and its connections with it. */
@@ -63,11 +65,14 @@ export function createPresence(parts: PresenceParts): PresenceTable {
   const untold = new Set<string>()
   const timers: Timer[] = []
 
-  const connections = (userId: string) => {
-    let sum = local.get(userId)?.connections ?? 0
+  const elsewhere = (userId: string) => {
+    let sum = 0
+    if (remote.size === 0) return sum
     for (const users of remote.values()) sum += users.get(userId)?.[0] ?? 0
     return sum
   }
+  const connections = (userId: string) =>
+    (local.get(userId)?.connections ?? 0) + elsewhere(userId)
   const status = (userId: string): PresenceStatus => {
     const own = local.get(userId)
     if (own !== undefined) return own.status
@@ -124,6 +129,7 @@ export function createPresence(parts: PresenceParts): PresenceTable {
 
   return {
     connections,
+    elsewhere,
     status,
     onlineCount: () => announced.size,
     setStatus(userId, next) {
@@ -160,7 +166,8 @@ export function createPresence(parts: PresenceParts): PresenceTable {
           announced.set(userId, entry[1])
         } else {
           users.delete(userId)
-          if (connections(userId) === 0) announced.delete(userId)
+          // Left here as well within the grace: who forgot now would have nothing to take back.
+          if (connections(userId) === 0 && !leaving.has(userId)) announced.delete(userId)
         }
       }
     },

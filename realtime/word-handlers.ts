@@ -42,7 +42,7 @@ export function createWordHandlers(parts: WordParts): Readonly<Record<WordName, 
     // Answered before the table is asked, also to those who have not said who they are.
     ping: () => undefined,
     authenticate: (connection, frame) => authenticate(parts, connection, frame, reply),
-    subscribe: (connection, frame) => subscribe(parts, connection, frame, reply),
+    subscribe: (connection, frame) => subscribe(parts, connection, frame),
     unsubscribe(connection, frame) {
       const { channel } = checked('unsubscribe', frame)
       if (channel === personal(connection)) {
@@ -119,7 +119,6 @@ async function subscribe(
   { kernel, hub, limits }: WordParts,
   connection: Connection,
   frame: WaitingFrame,
-  reply: Reply,
 ): Promise<void> {
   const { channel, recover } = checked('subscribe', frame)
   await readable(kernel, connection, channel)
@@ -128,24 +127,22 @@ async function subscribe(
     throw new Failure('conflict', `At most ${limits.channelsMax} channels a connection`)
   }
   connection.subscriptions.add(channel)
-  let result: Subscribed
+  const answered = ({ epoch, offset, recovered, publications }: Subscribed) => {
+    if (frame.id === undefined) return
+    const payload =
+      `{"channel":${JSON.stringify(channel)},"epoch":"${epoch}","offset":${offset},` +
+      `"recovered":${recovered},"publications":[${publications}]}`
+    // Not queued: what the topic brings from now on must not overtake it.
+    connection.sendNow(rawAckFrame(frame.id, payload))
+  }
   try {
-    result = await hub.attach(connection, channel, recover)
+    await hub.attach(connection, channel, recover, answered)
   } catch (error) {
     if (fresh) connection.subscriptions.delete(channel)
     throw error
   }
-  if (connection.socket === undefined || connection.closedAs !== undefined) {
-    // Closed meanwhile: the hub must not keep it.
-    return hub.detach(connection, channel)
-  }
-  const { epoch, offset, recovered, publications } = result
-  reply(
-    connection,
-    frame,
-    `{"channel":${JSON.stringify(channel)},"epoch":"${epoch}","offset":${offset},` +
-      `"recovered":${recovered},"publications":${publicationsJson(publications)}}`,
-  )
+  // Closed meanwhile: the hub must not keep it.
+  if (connection.closedAs !== undefined) hub.detach(connection, channel)
 }
 
 async function history(
@@ -158,19 +155,18 @@ async function history(
   const space = await readable(kernel, connection, channel)
   if (space.recovery === 'none') throw new Failure('not_found', 'This channel keeps no history')
   const after = since?.offset ?? 0
-  const { position, events } = await recovery.range(channel, {
+  const { epoch, top, events } = await recovery.range(channel, {
     after,
     limit: Math.min(limit, HISTORY_MAX),
     reverse,
   })
-  if (since !== undefined && since.epoch !== position.epoch) {
+  if (since !== undefined && since.epoch !== epoch) {
     throw new Failure('conflict', 'The stream has begun anew: its epoch is another')
   }
   reply(
     connection,
     frame,
-    `{"epoch":"${position.epoch}","offset":${position.top},` +
-      `"publications":${publicationsJson(events)}}`,
+    `{"epoch":"${epoch}","offset":${top},"publications":[${publicationsJson(events)}]}`,
   )
 }
 

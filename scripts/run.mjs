@@ -18,17 +18,24 @@ while (/^[A-Z][A-Z0-9_]*=/.test(args[0] ?? '')) {
 }
 await setupOrExit()
 
-const child = spawn(bunBinary(), ['--no-env-file', ...args], { cwd: root, stdio: 'inherit' })
-
+let child
 const lastMs = {}
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) {
-  process.on(signal, () => {
-    // npm repeats a signal that its whole group has received; once is what was meant.
-    const nowMs = performance.now()
-    if (nowMs - (lastMs[signal] ?? -Infinity) > REPEATED_MS) child.kill(signal)
-    lastMs[signal] = nowMs
-  })
+function handOn(signal) {
+  if (!child) process.exit(128 + constants.signals[signal])
+  // npm repeats a signal that its whole group has received; once is what was meant.
+  const nowMs = performance.now()
+  if (nowMs - (lastMs[signal] ?? -Infinity) > REPEATED_MS) child.kill(signal)
+  lastMs[signal] = nowMs
 }
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, handOn)
+
+child = spawn(bunBinary(), ['--no-env-file', ...args], { cwd: root, stdio: 'inherit' })
+child.on('error', (error) => {
+  console.error(`Cannot start Bun: ${error.message}`)
+  process.exit(1)
+})
+child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]))
+
 if (process.env.npm_lifecycle_event) {
   // npm hands SIGTERM to a shell that dies of it without telling us.
   const parent = process.ppid
@@ -38,8 +45,3 @@ if (process.env.npm_lifecycle_event) {
     child.kill('SIGTERM')
   }, PARENT_CHECK_MS)
 }
-child.on('error', (error) => {
-  console.error(`Cannot start Bun: ${error.message}`)
-  process.exit(1)
-})
-child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]))

@@ -19,6 +19,8 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const HEARTBEAT_MS = 1_000
 /** A lock without a heartbeat for this long belongs to a process that is gone. */
 const LOCK_STALE_MS = 5_000
+/** Ends the set-up in order: the lock is given back, and the next one starts over. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP']
 /** A Bun binary is about 100 MB; what is smaller is the package's placeholder. */
 const BUN_BYTES_MIN = 1_000_000
 
@@ -66,13 +68,16 @@ export async function setup(folder = root) {
   fs.mkdirSync(modules, { recursive: true })
   const unlock = await lock(join(modules, '.setup.lock'), installed)
   if (!unlock) return
+  for (const signal of SIGNALS) process.on(signal, interrupt)
   try {
     if (read(stamp) === 'installing') empty(modules)
     fs.writeFileSync(stamp, 'installing')
     await install(folder, production)
     fs.writeFileSync(stamp, sufficient.at(-1))
+    if (interruption) throw new Error(`interrupted by ${interruption}`)
   } finally {
     unlock()
+    for (const signal of SIGNALS) process.off(signal, interrupt)
   }
 }
 
@@ -162,24 +167,27 @@ async function downloadBun(folder, bootstrap, version) {
   throw new Error(`there is no Bun for ${process.platform} on ${process.arch}`)
 }
 
+/** The program that runs now, and the signal that has ended the set-up. */
+let child
+let interruption
+
+function interrupt(signal) {
+  interruption = signal
+  child?.kill(signal)
+}
+
 /** Runs a program quietly; its output is shown only when it fails. */
 async function run(command, args, options) {
-  const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  if (interruption) throw new Error(`interrupted by ${interruption}`)
+  child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout.on('data', (data) => (output += data))
   child.stderr.on('data', (data) => (output += data))
-  const stop = (signal) => child.kill(signal)
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
-  for (const signal of signals) process.on(signal, stop)
-  try {
-    const [code, signal] = await new Promise((resolve, reject) => {
-      child.on('error', reject)
-      child.on('close', (...result) => resolve(result))
-    })
-    if (code !== 0) throw new Error(`${command} ${args[0]} failed (${code ?? signal})\n${output}`)
-  } finally {
-    for (const signal of signals) process.off(signal, stop)
-  }
+  const [code, signal] = await new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (...result) => resolve(result))
+  })
+  if (code !== 0) throw new Error(`${command} ${args[0]} failed (${code ?? signal})\n${output}`)
 }
 
 /** `setup` as a program sees it: a failure is a sentence and exit code 1. */

@@ -78,12 +78,17 @@ export function pongFrame(id: string | undefined, serverTime: string): string {
   return `{"type":"pong",${which}"payload":{"server_time":"${serverTime}"}}`
 }
 
-/** Publications in an answer, without parsing their payloads. */
+/** Publications as the elements of a JSON array, without parsing their payloads. */
 export function publicationsJson(publications: readonly Publication[]): string {
   const each = publications.map(
     ({ offset, type, payload }) => `{"offset":${offset},"type":"${type}","payload":${payload}}`,
   )
-  return `[${each.join(',')}]`
+  return each.join(',')
+}
+
+/** The same as an SQL expression over a stream row `e`, whose type and payload are expressions. */
+export function publicationSql(type: string, payload: string): string {
+  return `'{"offset":' || e.position || ',"type":"' || ${type} || '","payload":' || ${payload} || '}'`
 }
 
 function text(value: unknown): string {

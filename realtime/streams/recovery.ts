@@ -1,8 +1,9 @@
 import type { SQL } from 'bun'
-import type { EventType, Reference } from '../../src/kernel/channel.ts'
 import type { Database } from '../../db/client.ts'
-import { type Heads, plainArray, textArray } from './heads.ts'
+import type { EventType } from '../../src/kernel/channel.ts'
+import { publicationSql } from '../dialects/native.ts'
 import { quotedArray } from './batch.ts'
+import { type Head, type Heads, plainArray, textArray } from './heads.ts'
 
 /** An event as it lies in its stream, rendered. */
 export interface Publication {
@@ -23,35 +24,40 @@ export interface Recovered {
   readonly epoch: string
   /** The newest offset at the moment of reading. */
   readonly top: number
-  /** Everything after `since` up to `top`, or undefined when it is not all there any more. */
-  readonly missed: readonly Publication[] | undefined
+  /**
+   * Everything after `since` up to `top`, as elements of a JSON array; undefined when it is not
+   * all there any more.
+   */
+  readonly missed: { readonly count: number; readonly text: string } | undefined
 }
 
 /** Reads streams; reads that come together are one query. */
 export interface Recovery {
   /** The position of a channel, and what came after `since` where that is given. */
   read(channel: string, since?: Since): Promise<Recovered>
-  /** Events of a channel within `(after, upTo]`, at most `limit`, newest first if `reverse`. */
-  range(channel: string, range: Range): Promise<{ position: Recovered; events: Publication[] }>
+  /** The same, one by one: for the hub, which fills a gap. */
+  after(channel: string, since: Since): Promise<Single>
+  /** Events after an offset, at most `limit`, newest first if `reverse`. */
+  range(channel: string, range: Range): Promise<Head & { top: number; events: Publication[] }>
   /** The tops of many channels at once, for finding lost tails. */
   tops(channels: readonly string[]): Promise<ReadonlyMap<string, number>>
-  /** Renders rows by their kind, asking each event type once for all its references. */
-  render(rows: readonly EventRow[]): Promise<Publication[]>
+  /** Events by (head, position), in that order: what the writer has just numbered. */
+  at(heads: readonly number[], positions: readonly number[]): Promise<Placed[]>
+}
+
+/** A publication and the head of the stream in which it lies. */
+type Placed = Publication & { readonly head: number }
+
+interface Single {
+  readonly epoch: string
+  readonly top: number
+  readonly missed: readonly Publication[] | undefined
 }
 
 export interface Range {
   readonly after: number
   readonly limit: number
   readonly reverse: boolean
-}
-
-/** A stream row. */
-export interface EventRow {
-  readonly position: number
-  readonly kind: number
-  readonly ref_a: number | null
-  readonly ref_b: number | null
-  readonly payload: string | null
 }
 
 /** Somebody further behind than this starts anew: reading the current state is cheaper. */
@@ -66,50 +72,72 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
+/** SQL expressions for the type and the payload of a stream row `e`. */
+function expressions(kinds: ReadonlyMap<number, EventType>): { type: string; payload: string } {
+  const types = [...kinds].map(([kind, { type }]) => `when ${kind} then '${type}'`)
+  const contents = [...kinds].flatMap(([kind, { content }]) =>
+    content === undefined ? [] : [`when ${kind} then coalesce(e.payload, ${content}, '{}')`],
+  )
+  const otherwise = `coalesce(e.payload, '{}')`
+  return {
+    // A number that this version does not know was written by a newer one during a deploy.
+    type: types.length === 0 ? `'unknown'` : `case e.kind ${types.join(' ')} else 'unknown' end`,
+    payload:
+      contents.length === 0
+        ? otherwise
+        : `case e.kind ${contents.join(' ')} else ${otherwise} end`,
+  }
+}
+
 /** Makes the reader of a server's streams. */
 export function createRecovery(
   db: Database,
   heads: Heads,
   kinds: ReadonlyMap<number, EventType>,
 ): Recovery {
+  const { type, payload } = expressions(kinds)
+  const columns = `e.position::float8 as offset, ${type} as type, ${payload} as payload`
+  const missedQuery = missedSql(publicationSql(type, payload))
   let waiting: Waiting[] = []
-  let scheduled = false
-  const render = (rows: readonly EventRow[]) => renderRows(db.sql, kinds, rows)
   const flush = () => {
-    scheduled = false
     const all = waiting
     waiting = []
     for (let i = 0; i < all.length; i += READS_MAX) {
-      void answer(db, heads, render, all.slice(i, i + READS_MAX))
+      void answer(db, heads, missedQuery, all.slice(i, i + READS_MAX))
     }
   }
+  const range: Recovery['range'] = async (channel, { after, limit, reverse }) => {
+    await heads.ensure([channel])
+    const head = heads.known(channel) as Head
+    const order = reverse ? 'desc' : 'asc'
+    const rows = await db.read((sql) =>
+      sql.unsafe<(Publication & { top: number })[]>(
+        `select h.top::float8 as top, ${columns} from stream_heads h
+         left join lateral (
+           select * from stream_events
+           where head = h.id and position > $2 and position <= h.top
+           order by position ${order} limit $3) e on true
+         where h.id = $1 order by e.position ${order}`,
+        [head.id, after, limit],
+      ),
+    )
+    const events = rows.filter(({ offset }) => offset !== null)
+    return { ...head, top: rows[0]?.top ?? 0, events }
+  }
   return {
-    render,
+    range,
     read(channel, since) {
       return new Promise((resolve, reject) => {
+        if (waiting.length === 0) setImmediate(flush)
         waiting.push({ channel, since, resolve, reject })
-        if (scheduled) return
-        scheduled = true
-        setImmediate(flush)
       })
     },
-    async range(channel, { after, limit, reverse }) {
-      await heads.ensure([channel])
-      const { id, epoch } = heads.known(channel) as { id: number; epoch: string }
-      const order = reverse ? 'desc' : 'asc'
-      const rows = await db.read((sql) =>
-        sql.unsafe<(EventRow & { top: number })[]>(
-          `select h.top::float8 as top, ${COLUMNS} from stream_heads h
-           left join lateral (
-             select * from stream_events
-             where head = h.id and position > $2 and position <= h.top
-             order by position ${order} limit $3) e on true
-           where h.id = $1 order by e.position ${order}`,
-          [id, after, limit],
-        ),
-      )
-      const events = await render(rows.filter(({ kind }) => kind !== null))
-      return { position: { epoch, top: rows[0]?.top ?? 0, missed: undefined }, events }
+    async after(channel, since) {
+      const { offset } = since
+      const read = await range(channel, { after: offset, limit: RECOVER_MAX, reverse: false })
+      const { epoch, top, events } = read
+      const whole = epoch === since.epoch && events.length === top - offset
+      return { epoch, top, missed: whole ? events : undefined }
     },
     async tops(channels) {
       const rows = await db.read(
@@ -119,82 +147,81 @@ export function createRecovery(
       )
       return new Map(rows.map(({ channel, top }) => [channel, top]))
     },
+    at(ids, positions) {
+      return db.read((sql) =>
+        sql.unsafe<Placed[]>(
+          `select e.head::float8 as head, ${columns}
+           from unnest($1::text::bigint[], $2::text::bigint[]) with ordinality u(head, position, n)
+           join stream_events e on e.head = u.head and e.position = u.position order by u.n`,
+          [plainArray(ids), plainArray(positions)],
+        ),
+      )
+    },
   }
 }
 
-const COLUMNS = `e.position::float8 as position, e.kind, e.ref_a::float8 as ref_a,
-  e.ref_b::float8 as ref_b, e.payload`
+interface MissedRow {
+  readonly n: number
+  readonly top: number
+  readonly count: number
+  readonly text: string | null
+}
 
-/** Answers up to READS_MAX readers with two or three queries, whatever they ask. */
+/** One snapshot for heads and events, so that the events are exactly those up to the top. */
+function missedSql(publication: string): string {
+  return `
+    select u.n::int as n, h.top::float8 as top, missed.count, missed.text
+    from unnest($1::text::bigint[], $2::text::text[], $3::text::bigint[])
+      with ordinality u(id, epoch, since, n)
+    join stream_heads h on h.id = u.id
+    cross join lateral (
+      select count(*)::int as count,
+        string_agg(${publication}, ',' order by e.position) as text
+      from stream_events e
+      where e.head = h.id and h.epoch = u.epoch and h.top - u.since <= ${RECOVER_MAX}
+        and e.position > u.since and e.position <= h.top) missed`
+}
+
+/** Answers up to READS_MAX readers with one query, whatever they ask. */
 async function answer(
   db: Database,
   heads: Heads,
-  render: Recovery['render'],
+  missedQuery: string,
   asked: readonly Waiting[],
 ): Promise<void> {
   try {
     await heads.ensure(asked.map(({ channel }) => channel))
-    const rows = await db.read((sql) => selectMissed(sql, heads, asked))
-    const groups = Map.groupBy(rows, ({ n }) => n)
-    const rendered = await render(rows.filter(({ kind }) => kind !== null))
-    let next = 0
+    const rows = await db.read((sql) => selectRows(sql, heads, missedQuery, asked))
+    const byIndex = new Array<MissedRow | undefined>(asked.length)
+    for (const row of rows) byIndex[row.n - 1] = row
     for (const [n, { channel, since, resolve }] of asked.entries()) {
-      const own = groups.get(n + 1) ?? []
-      const count = own.filter(({ kind }) => kind !== null).length
-      const missed = rendered.slice(next, next + count)
-      next += count
-      const epoch = (heads.known(channel) as { epoch: string }).epoch
-      const top = own[0]?.top ?? 0
-      const whole = since?.epoch === epoch && since.offset <= top && missed.length === top - since.offset
-      resolve({ epoch, top, missed: whole ? missed : undefined })
+      const { top, count, text } = byIndex[n] ?? { top: 0, count: 0, text: null }
+      const { epoch } = heads.known(channel) as Head
+      const whole =
+        since?.epoch === epoch && since.offset <= top && count === top - since.offset
+      resolve({ epoch, top, missed: whole ? { count, text: text ?? '' } : undefined })
     }
   } catch (error) {
     for (const { reject } of asked) reject(error)
   }
 }
 
-type MissedRow = EventRow & { n: number; top: number }
-
-/** One snapshot for heads and events, so that the events are exactly those up to the top. */
-function selectMissed(sql: SQL, heads: Heads, asked: readonly Waiting[]): Promise<MissedRow[]> {
+function selectRows(
+  sql: SQL,
+  heads: Heads,
+  missedQuery: string,
+  asked: readonly Waiting[],
+): Promise<MissedRow[]> {
   const ids = plainArray(asked.map(({ channel }) => heads.known(channel)?.id))
   if (asked.every(({ since }) => since === undefined)) {
     return sql<MissedRow[]>`
-      select u.n::int as n, h.top::float8 as top, null as kind
+      select u.n::int as n, h.top::float8 as top, 0 as count, null as text
       from unnest(${ids}::text::bigint[]) with ordinality u(id, n)
-      join stream_heads h on h.id = u.id order by u.n`
+      join stream_heads h on h.id = u.id`
   }
-  return sql<MissedRow[]>`
-    select u.n::int as n, h.top::float8 as top, e.position::float8 as position, e.kind,
-      e.ref_a::float8 as ref_a, e.ref_b::float8 as ref_b, e.payload
-    from unnest(${ids}::text::bigint[],
-      ${quotedArray(asked.map(({ since }) => since?.epoch ?? null))}::text::text[],
-      ${plainArray(asked.map(({ since }) => since?.offset))}::text::bigint[])
-      with ordinality u(id, epoch, since, n)
-    join stream_heads h on h.id = u.id
-    left join stream_events e on e.head = h.id and h.epoch = u.epoch
-      and h.top - u.since <= ${RECOVER_MAX} and e.position > u.since and e.position <= h.top
-    order by u.n, e.position`
-}
-
-async function renderRows(
-  sql: SQL,
-  kinds: ReadonlyMap<number, EventType>,
-  rows: readonly EventRow[],
-): Promise<Publication[]> {
-  const loaded = new Map<EventRow, string | undefined>()
-  const referring = rows.filter(({ ref_a }) => ref_a !== null)
-  for (const [kind, group] of Map.groupBy(referring, (row) => row.kind)) {
-    const load = kinds.get(kind)?.load
-    if (load === undefined) continue
-    const refs = group.map((row): Reference => [row.ref_a ?? 0, row.ref_b ?? 0])
-    const payloads = await load(sql, refs)
-    for (const [n, row] of group.entries()) loaded.set(row, payloads[n])
-  }
-  return rows.map((row) => ({
-    offset: row.position,
-    // A number that this version does not know was written by a newer one during a deploy.
-    type: kinds.get(row.kind)?.type ?? 'unknown',
-    payload: row.payload ?? loaded.get(row) ?? '{}',
-  }))
+  return sql.unsafe<MissedRow[]>(missedQuery, [
+    ids,
+    quotedArray(asked.map(({ since }) => since?.epoch ?? null)),
+    plainArray(asked.map(({ since }) => since?.offset)),
+  ])
 }

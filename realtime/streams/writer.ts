@@ -6,7 +6,7 @@ import type { Logger } from '../../src/kernel/log.ts'
 import type { StreamEvent } from '../hub.ts'
 import { insertEvents } from './batch.ts'
 import { type Heads, plainArray, textArray } from './heads.ts'
-import type { EventRow, Recovery } from './recovery.ts'
+import type { Recovery } from './recovery.ts'
 
 /** Gives offsets to what waits in the outbox. Every instance runs one; channels are shared out. */
 export interface Writer {
@@ -103,9 +103,16 @@ async function waitingChannels(db: Database, after: string): Promise<string[]> {
   return rows.map(({ channel }) => channel)
 }
 
-interface OutboxRow extends EventRow {
+interface OutboxRow {
   readonly id: number
   readonly channel: string
+  readonly kind: number
+  readonly ref_a: number | null
+  readonly ref_b: number | null
+  readonly payload: string | null
+  /** Where it has come to lie: given by `take`. */
+  head: number
+  position: number
 }
 
 /** Numbers what waits for the heads that are free, in the order of insertion. */
@@ -118,20 +125,20 @@ async function take(tx: Tx, parts: WriterParts, channels: readonly string[]): Pr
     order by id for no key update skip locked`
   if (locked.length === 0) return []
   // A statement of its own, after the locks: it must see what their last holders have committed.
-  const rows = await sql<(Omit<OutboxRow, 'position'> & { position: number })[]>`
+  const rows = await sql<OutboxRow[]>`
     select id::float8 as id, channel, kind, ref_a::float8 as ref_a, ref_b::float8 as ref_b,
-      payload, 0 as position
+      payload, 0 as head, 0 as position
     from outbox where channel = any(${textArray(locked.map((h) => h.channel))}::text::text[])
     order by channel, id limit ${ROWS_MAX}`
   if (rows.length === 0) return []
   const heads = new Map(locked.map(({ channel, id, top }) => [channel, { id, top }]))
   for (const row of rows) {
     const head = heads.get(row.channel) as { id: number; top: number }
+    row.head = head.id
     row.position = ++head.top
   }
-  const idOf = (channel: string) => (heads.get(channel) as { id: number }).id
   await insertEvents(sql, {
-    ids: rows.map(({ channel }) => idOf(channel)),
+    ids: rows.map(({ head }) => head),
     positions: rows.map(({ position }) => position),
     kinds: rows.map(({ kind }) => kind),
     refA: rows.map(({ ref_a }) => ref_a),
@@ -144,7 +151,7 @@ async function take(tx: Tx, parts: WriterParts, channels: readonly string[]): Pr
     from unnest(${plainArray(moved.map(({ id }) => id))}::text::bigint[],
                 ${plainArray(moved.map(({ top }) => top))}::text::bigint[]) u(id, top)
     where h.id = u.id`
-  await keepLatest(tx, parts.registry, rows, idOf)
+  await keepLatest(tx, parts.registry, rows)
   await sql`delete from outbox where id = any(${plainArray(rows.map((r) => r.id))}::text::bigint[])`
   return rows
 }
@@ -154,12 +161,11 @@ async function keepLatest(
   tx: Tx,
   registry: Registry,
   rows: readonly OutboxRow[],
-  idOf: (channel: string) => number,
 ): Promise<void> {
   const latest = new Map<number, number>()
-  for (const { channel, position } of rows) {
+  for (const { channel, head, position } of rows) {
     const namespace = channel.slice(0, channel.indexOf(':'))
-    if (registry.channels.get(namespace)?.recovery === 'cache') latest.set(idOf(channel), position)
+    if (registry.channels.get(namespace)?.recovery === 'cache') latest.set(head, position)
   }
   if (latest.size === 0) return
   await tx.sql`
@@ -169,11 +175,16 @@ async function keepLatest(
     where e.head = u.id and e.position < u.position`
 }
 
+/** Reads back what was numbered, rendered as it is now, and passes it on. */
 async function publish(parts: WriterParts, rows: readonly OutboxRow[]): Promise<void> {
-  const rendered = await parts.recovery.render(rows)
+  const events = await parts.recovery.at(
+    rows.map(({ head }) => head),
+    rows.map(({ position }) => position),
+  )
+  const channels = new Map(rows.map((row) => [`${row.head}/${row.position}`, row.channel]))
   parts.publish(
-    rendered.map(({ offset, type, payload }, n) => {
-      const { channel } = rows[n] as OutboxRow
+    events.map(({ head, offset, type, payload }) => {
+      const channel = channels.get(`${head}/${offset}`) as string
       return { channel, offset, type, payload, skip: undefined }
     }),
   )

@@ -47,6 +47,9 @@ export function createBatcher(kernel: Kernel, operation: Operation, handler: Bat
 
   const flush = async (lane: Lane) => {
     while (lane.waiting.length > 0) {
+      // Publishing the last batch may have taken a while: what has come in meanwhile is read from
+      // the sockets first, so that it joins this batch and not the one after.
+      await nextTurn()
       const batch = lane.waiting.splice(0, BATCH_MAX)
       sizes.observe(batch.length)
       await settle(kernel, operation, handler, batch)
@@ -66,11 +69,15 @@ export function createBatcher(kernel: Kernel, operation: Operation, handler: Bat
         lane.waiting.push({ item, resolve, reject })
         if (lane.busy) return
         lane.busy = true
-        // Not a microtask: those run between two messages of one tick, and would batch nothing.
-        setImmediate(() => void flush(lane))
+        void flush(lane)
       })
     },
   }
+}
+
+/** Not a microtask: those run between two messages of one turn, and would batch nothing. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Ids are hexadecimal with random tails: the last digit spreads senders evenly. */

@@ -1,4 +1,3 @@
-import type { SQL } from 'bun'
 import type { Actor } from './operation.ts'
 import type { Kernel } from './kernel.ts'
 import type { Static, TSchema } from './schema.ts'
@@ -46,8 +45,8 @@ export function channel(
 }
 
 /**
- * What a stream row points to when its content lives in the feature's own tables: two integers
- * that the event's `load` understands.
+ * What a stream row points to when its content lives in the feature's own tables: two integers,
+ * `e.ref_a` and `e.ref_b` in the event's `content`.
  */
 export type Reference = readonly [number, number]
 
@@ -60,19 +59,20 @@ export interface EventType<S extends TSchema = TSchema> {
   /** Number in stream rows; unique in the product and never reused. Absent: never durable. */
   readonly kind: number | undefined
   /**
-   * Renders the content as it is now for events stored by reference, one JSON text a reference,
-   * `undefined` where it no longer exists. Called with up to some thousand references at once.
+   * For events stored by reference: an SQL expression that gives the payload as JSON text, as its
+   * content is now, for a stream row `e`; null where it no longer exists. The database renders it,
+   * so that a thousand recoveries cost the server a thousand rows and not ten thousand.
    */
-  readonly load: ((sql: SQL, refs: readonly Reference[]) => Promise<(string | undefined)[]>) | undefined
+  readonly content: string | undefined
 }
 
-/** Declares an event. `kind` makes it storable; `load` lets it be stored by reference. */
+/** Declares an event. `kind` makes it storable; `content` lets it be stored by reference. */
 export function event<S extends TSchema>(
   on: Channel,
   type: string,
-  options: Pick<EventType<S>, 'payload' | 'description'> & Partial<Pick<EventType<S>, 'kind' | 'load'>>,
+  options: Pick<EventType<S>, 'payload' | 'description'> & Partial<Pick<EventType<S>, 'kind' | 'content'>>,
 ): EventType<S> {
-  return { kind: undefined, load: undefined, ...options, channel: on, type }
+  return { kind: undefined, content: undefined, ...options, channel: on, type }
 }
 
 /** A durable event on its way to its stream. */

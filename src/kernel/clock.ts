@@ -14,6 +14,8 @@ export interface Clock {
   now(): number
   /** The wall clock as a `Date`. */
   date(): Date
+  /** The wall clock as RFC 3339 text, UTC with milliseconds: what clients see. */
+  iso(): string
   /** Milliseconds with fractions since an arbitrary start; never goes back. For durations. */
   monotonicMs(): number
   /** Runs `fn` once after `delayMs`. Timers never keep the process alive. */
@@ -59,10 +61,22 @@ function systemTimeout(fn: () => void, delayMs: number): Timer {
   return { cancel: () => clearTimeout(handle) }
 }
 
+/** Thousands of frames share a millisecond; the text is made once for all of them. */
+let isoMs = Number.NaN
+let isoText = ''
+
 /** The machine's clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   date: () => new Date(),
+  iso() {
+    const nowMs = Date.now()
+    if (nowMs !== isoMs) {
+      isoMs = nowMs
+      isoText = new Date(nowMs).toISOString()
+    }
+    return isoText
+  },
   monotonicMs: () => performance.now(),
   setTimeout: systemTimeout,
   setInterval(fn, periodMs) {
@@ -139,6 +153,7 @@ export function testClock(startMs = 1_767_225_600_000): TestClock {
   const clock: TestClock = {
     now: () => wallOffsetMs + elapsedMs,
     date: () => new Date(wallOffsetMs + elapsedMs),
+    iso: () => new Date(wallOffsetMs + elapsedMs).toISOString(),
     monotonicMs: () => elapsedMs,
     setTimeout: (fn, delayMs) => add(fn, delayMs),
     setInterval: (fn, periodMs) => add(fn, Math.max(periodMs, 1), Math.max(periodMs, 1)),

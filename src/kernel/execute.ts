@@ -44,8 +44,9 @@ const KEY = /^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$/
 /** Makes the executor of a server. */
 export function createExecutor(kernel: Kernel): Executor {
   const batchers = new Map<Operation, Batcher>()
-  const observed = outcomes(kernel)
-  const running = new Set<Promise<unknown>>()
+  const observe = observer(kernel)
+  const whenIdle: (() => void)[] = []
+  let running = 0
 
   const start = (operation: Operation, call: Call): Outcome | Promise<Outcome> => {
     authorize(operation, call.actor)
@@ -82,38 +83,49 @@ export function createExecutor(kernel: Kernel): Executor {
     }
   }
 
+  const fail = (operation: Operation, call: Call, startMs: number, error: unknown): Failure => {
+    const failure = asFailure(kernel, operation, call, error)
+    observe(operation, failure.code, startMs)
+    return failure
+  }
+  const ended = () => {
+    running--
+    if (running === 0) for (const resolve of whenIdle.splice(0)) resolve()
+  }
+  const finish = async (
+    operation: Operation,
+    call: Call,
+    startMs: number,
+    outcome: Promise<Outcome>,
+  ): Promise<Outcome> => {
+    running++
+    try {
+      const value = await outcome
+      observe(operation, 'ok', startMs)
+      return value
+    } catch (error) {
+      throw fail(operation, call, startMs, error)
+    } finally {
+      ended()
+    }
+  }
+
   return {
     execute(operation, call) {
       const startMs = kernel.clock.monotonicMs()
-      const done = observed(operation)
-      const failed = (error: unknown): never => {
-        const failure = asFailure(kernel, operation, call, error)
-        done(failure.code, kernel.clock.monotonicMs() - startMs)
-        throw failure
-      }
       let outcome: Outcome | Promise<Outcome>
       try {
         outcome = start(operation, call)
       } catch (error) {
-        return failed(error)
+        throw fail(operation, call, startMs, error)
       }
-      if (!(outcome instanceof Promise)) {
-        done('ok', kernel.clock.monotonicMs() - startMs)
-        return outcome
-      }
-      const promise: Promise<Outcome> = outcome.then((value) => {
-        running.delete(promise)
-        done('ok', kernel.clock.monotonicMs() - startMs)
-        return value
-      }, (error: unknown) => {
-        running.delete(promise)
-        return failed(error)
-      })
-      running.add(promise)
-      return promise
+      if (outcome instanceof Promise) return finish(operation, call, startMs, outcome)
+      observe(operation, 'ok', startMs)
+      return outcome
     },
-    async idle() {
-      while (running.size > 0) await Promise.allSettled(running)
+    idle() {
+      if (running === 0) return Promise.resolve()
+      return new Promise((resolve) => whenIdle.push(resolve))
     },
   }
 }
@@ -210,22 +222,20 @@ function report(operation: Operation, call: Call, error: unknown) {
 }
 
 /** Latency by operation and outcome, with the label handles resolved once. */
-function outcomes(kernel: Kernel) {
-  const histogram = kernel.metrics.histogram(
+function observer({ metrics, clock }: Kernel) {
+  const histogram = metrics.histogram(
     'operation_duration_seconds',
     'Time from an operation call to its outcome, by operation and outcome',
     ['operation', 'outcome'],
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
   )
-  const handles = new Map<Operation, Map<string, HistogramHandle>>()
-  return (operation: Operation) => (outcome: ErrorCode | 'ok', ms: number) => {
-    let own = handles.get(operation)
-    if (own === undefined) handles.set(operation, (own = new Map()))
-    let handle = own.get(outcome)
+  const good = new Map<Operation, HistogramHandle>()
+  return (operation: Operation, outcome: ErrorCode | 'ok', startMs: number) => {
+    let handle = outcome === 'ok' ? good.get(operation) : undefined
     if (handle === undefined) {
       handle = histogram.labels({ operation: operation.name, outcome })
-      own.set(outcome, handle)
+      if (outcome === 'ok') good.set(operation, handle)
     }
-    handle.observe(ms / 1000)
+    handle.observe((clock.monotonicMs() - startMs) / 1000)
   }
 }

@@ -3,7 +3,7 @@ import { channel, event } from '../kernel/channel.ts'
 import { t, Uuid } from '../kernel/schema.ts'
 import { Conversations } from './conversations.ts'
 import { Message, PresenceOutput, ReadReceipt, Typing } from './shapes.ts'
-import { loadMessages } from './store.ts'
+import { messageText } from './store.ts'
 
 /** What the two people of a conversation hear of each other while both are there. */
 export const conversationChannel = channel('conversation', {
@@ -24,7 +24,7 @@ export const messageEvent = event(userChannel, 'message', {
   kind: 10,
   description: 'Metadata of a message, to all devices of the recipient and the sender’s others',
   payload: Message,
-  load: loadMessages,
+  content: messageText,
 })
 
 export const receiptEvent = event(userChannel, 'read_receipt', {

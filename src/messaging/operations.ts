@@ -66,7 +66,7 @@ export const typing = operation('typing_indicator', {
     const tell = (known: Pair) => {
       const other = otherSide(known, actor.userId)
       if (other === undefined) throw noConversation()
-      const timestamp = clock.date().toISOString()
+      const timestamp = clock.iso()
       const payload = { user_id: actor.userId, conversation_id: id, is_typing, timestamp }
       kernel.announcer.tell(other, typingEvent, id, payload)
       return {}
@@ -89,7 +89,7 @@ export const presenceUpdate = operation('presence_update', {
     return {
       user_id: actor.userId,
       status: kernel.presence.status(actor.userId),
-      last_seen: clock.date().toISOString(),
+      last_seen: clock.iso(),
     }
   },
 })
@@ -103,7 +103,7 @@ export const presenceMine = operation('presence.mine', {
   input: input({}),
   output: PresenceOutput,
   immediate({ kernel, actor, clock }) {
-    const last_seen = clock.date().toISOString()
+    const last_seen = clock.iso()
     return { user_id: actor.userId, status: kernel.presence.status(actor.userId), last_seen }
   },
 })

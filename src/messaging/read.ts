@@ -102,7 +102,7 @@ async function markAll(
 ): Promise<Map<Wanted, number>> {
   const counts = new Map<Wanted, number>()
   if (pairs.length === 0) return counts
-  const timestamp = ctx.clock.date().toISOString()
+  const timestamp = ctx.clock.iso()
   const list = (values: readonly (string | number | boolean)[]) => `{${values.join(',')}}`
   const rows = await ctx.sql<{ conversation: number; number: number }[]>`
     with u as (

@@ -46,7 +46,7 @@ async function send(ctx: BatchContext, items: readonly BatchItem<MessageInput>[]
     else candidates.push(made)
   }
   if (candidates.length === 0) return results
-  const timestamp = ctx.clock.date().toISOString()
+  const timestamp = ctx.clock.iso()
   // Both are on their way before the first answer is waited for.
   const inserting = insertMessages(ctx.sql, candidates.map(({ row }) => row), timestamp)
   ctx.claim(

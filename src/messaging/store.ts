@@ -1,5 +1,4 @@
 import type { SQL } from 'bun'
-import type { Reference } from '../kernel/channel.ts'
 import { pipelined } from '../kernel/batcher.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { type Message, MESSAGE_TYPES, type MessageType } from './shapes.ts'
@@ -94,22 +93,20 @@ export async function findSent(
   return new Map(rows.map((row) => [messageKey(row.id, row.sender_id), toMessage(row)]))
 }
 
-/** Renders message events of streams; the references are (conversation, number). */
-export async function loadMessages(
-  sql: SQL,
-  refs: readonly Reference[],
-): Promise<(string | undefined)[]> {
-  const rows = await sql.unsafe<MessageRow[]>(
-    `${SELECT} join unnest($1::text::bigint[], $2::text::bigint[]) u(c, n)
-       on m.conversation = u.c and m.number = u.n`,
-    [`{${refs.map(([c]) => c).join(',')}}`, `{${refs.map(([, n]) => n).join(',')}}`],
-  )
-  const found = new Map(rows.map((row) => [row.number, row]))
-  return refs.map(([, number]) => {
-    const row = found.get(number)
-    return row === undefined ? undefined : JSON.stringify(toMessage(row))
-  })
-}
+/**
+ * A message as JSON text for a stream row `e` that refers to it by (conversation, number). Nothing
+ * in it needs escaping: ids, times and short tokens, which the input's own rules guarantee.
+ */
+export const messageText = `(
+  select '{"id":"' || m.id || '","conversation_id":"' || c.id || '","sender_id":"' || m.sender_id
+    || '","recipient_id":"' || case m.sender_id when c.user_a then c.user_b else c.user_a end
+    || '","message_type":"' || (array['${MESSAGE_TYPES.join("','")}'])[m.message_type + 1]
+    || '","timestamp":"'
+    || to_char(m.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+    || '","session_id":' || coalesce('"' || m.session_id || '"', 'null')
+    || ',"is_read":' || case when m.read_at is null then 'false' else 'true' end || '}'
+  from messages m join conversations c on c.number = m.conversation
+  where m.conversation = e.ref_a and m.number = e.ref_b)`
 
 /** A page of a conversation's messages, newest first, before the message of that number. */
 export async function listMessages(

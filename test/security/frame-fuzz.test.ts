@@ -1,0 +1,167 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { heapStats } from 'bun:jsc'
+import { Authenticator } from '../../src/auth/index.ts'
+import { features } from '../../src/features.ts'
+import { ERRORS } from '../../src/kernel/errors.ts'
+import { createRegistry } from '../../src/kernel/feature.ts'
+import { Client, type Frame } from '../support/client.ts'
+import { type Person, person } from '../support/people.ts'
+import { type TestServer, testServer } from '../support/server.ts'
+import { frameGenerator } from './frame-generator.ts'
+import { chosenSeed, random } from './random.ts'
+
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 10_000)
+/** Frames on their way at once, at most. */
+const BURST_MAX = 40
+const ANSWER_MS_MAX = 15_000
+const HEAP_GROWTH_MAX = 64 * 1024 * 1024
+
+const operations = [...createRegistry(features).operations.values()]
+let server: TestServer
+let fuzzer: Person
+let friend: Person
+let other: Person
+let healthy: Client
+let listener: Client
+
+beforeAll(async () => {
+  server = await testServer({ gatewayLimits: { errorsPerMinuteMax: Number.POSITIVE_INFINITY } })
+  fuzzer = await person(server, 'fuzzer')
+  friend = await person(server, 'friend')
+  other = await person(server, 'other')
+  healthy = await Client.connect(server.wsUrl, friend.token)
+  listener = await Client.connect(server.wsUrl, other.token)
+})
+afterAll(() => server.stop())
+
+/** The id that the server must answer, if the frame has one. Frames arrive as UTF-8. */
+function idOf(text: string): string | undefined {
+  try {
+    const value = JSON.parse(text.toWellFormed()) as unknown
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
+    const { id } = value as { id?: unknown }
+    return typeof id === 'string' && id.length > 0 && id.length <= 64 ? id : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const TELLTALE = /\n\s+at |\.ts:\d|node_modules|\/src\/|\/realtime\/|PostgresError|TypeBox/
+
+/** What is wrong with an answer. */
+function flaw({ type, payload }: Frame): string | undefined {
+  if (type === 'ack' || type === 'pong') {
+    return typeof payload === 'object' && payload !== null ? undefined : 'an ack without payload'
+  }
+  if (type !== 'error') return `an answer of type ${type}`
+  const { code, message } = payload as { code?: unknown; message?: unknown }
+  if (typeof code !== 'string' || !Object.hasOwn(ERRORS, code)) return `the code ${code}`
+  if (ERRORS[code as keyof typeof ERRORS].status >= 500) return `${code}: ${message}`
+  if (typeof message !== 'string' || message === '') return 'no message'
+  return TELLTALE.test(JSON.stringify(payload)) ? `inner workings: ${message}` : undefined
+}
+
+/** Sends a burst and waits for its last answer. @returns what is wrong with the answers */
+async function burst(client: Client, frames: readonly string[]): Promise<string[]> {
+  client.frames.length = 0
+  const expected = frames.map(idOf).filter((id) => id !== undefined)
+  for (const frame of frames) client.send(frame)
+  // Answers come in order, so that this one says that all others are there.
+  client.send({ type: 'ping', id: 'the last' })
+  const answered = () => client.frames.filter(({ id }) => id !== undefined)
+  const deadline = performance.now() + ANSWER_MS_MAX
+  while (answered().at(-1)?.id !== 'the last') {
+    if (client.closed !== undefined) return [`closed with ${client.closed.code}`]
+    if (performance.now() > deadline) return ['not answered in time']
+    await Bun.sleep(1)
+  }
+  const ids = answered().map(({ id }) => id as string)
+  const order = ids.join() === [...expected, 'the last'].join() ? [] : [`answered ${ids.join()}`]
+  return [...order, ...client.frames.flatMap((frame) => flawIn(frame) ?? [])]
+}
+function flawIn(frame: Frame): string | undefined {
+  if (frame.id === undefined && frame.type !== 'error') return undefined
+  const found = flaw(frame)
+  return found === undefined ? undefined : `${frame.id ?? 'without id'}: ${found}`
+}
+
+/** Tokens of the fuzzer's whose sessions no frame can end. */
+async function freshToken(): Promise<string> {
+  const { token } = await server.kernel.use(Authenticator).issue({
+    userId: fuzzer.id,
+    sessionId: crypto.randomUUID(),
+    roles: ['user'],
+    sessionEndsMs: server.kernel.clock.now() + 86_400_000,
+  })
+  return token
+}
+
+async function knownTexts(client: Client): Promise<string[]> {
+  const sent = await client.ask('message', { recipient_id: friend.id, message_type: 'text' })
+  const got = await healthy.ask('message', { recipient_id: fuzzer.id, message_type: 'text' })
+  const conversation = String(sent['conversation_id'])
+  const lists = await client.ask('conversations.list', { limit: 1 })
+  return [
+    // Not the fuzzer's own: closing their account would end most of what can be tried.
+    ...[friend.id, String(sent['id']), String(got['id']), conversation, crypto.randomUUID()],
+    ...[`user:${fuzzer.id}`, `user:${friend.id}`, `conversation:${conversation}`, 'user:nobody'],
+    ...[fuzzer.token, 'not-a-token', String(lists['next_cursor'])],
+    ...['a', 'Name', 'fuzz-name', 'signal:1', 'UTC', 'Europe/Paris', 'en', '2024-01-01T00:00:00Z'],
+    ...['mail@example.org', 'a long password', `0x${'0a'.repeat(20)}`, 'https://example.org/a.png'],
+    ...[Buffer.from('5').toString('base64url'), '0123456789abcdef'],
+  ]
+}
+
+/** Others must not notice: a message arrives and is acknowledged while the fuzzer fuzzes. */
+async function othersAreServed(): Promise<void> {
+  healthy.frames.length = 0
+  listener.frames.length = 0
+  const id = crypto.randomUUID()
+  await healthy.ask('message', { recipient_id: other.id, message_type: 'text', id })
+  await listener.wait(({ type, payload }) => type === 'message' && payload['id'] === id)
+}
+
+/** Frames that must end the connection, and with which code. */
+const ENDINGS: readonly [name: string, frame: string | Uint8Array<ArrayBuffer>, code: number][] = [
+  ['binary', new Uint8Array([123, 125]), 4500],
+  ['empty binary', new Uint8Array(0), 4500],
+  ['too big', 'x'.repeat(64 * 1024 + 1), 1006],
+]
+
+test(
+  `${RUNS} frames are each answered once, in order, without an inner error`,
+  async () => {
+    const seed = chosenSeed()
+    console.log(`frame fuzz: SEED=${seed} FUZZ_RUNS=${RUNS}`)
+    const chance = random(seed)
+    let client = await Client.connect(server.wsUrl, await freshToken())
+    const known = await knownTexts(client)
+    const generator = frameGenerator({ random: chance, operations, known })
+    let heapBefore = 0
+    for (let sent = 0, bursts = 0; sent < RUNS; bursts++) {
+      const count = Math.min(1 + chance.int(BURST_MAX), RUNS - sent)
+      const frames = Array.from({ length: count }, (_, n) => generator.next(`f${sent + n}`))
+      const [findings] = await Promise.all([burst(client, frames), othersAreServed()])
+      if (findings.length > 0) {
+        const shown = frames.map((f) => (f.length > 400 ? `${f.slice(0, 400)}…` : f)).join('\n')
+        throw new Error(`SEED=${seed} burst ${bursts}:\n${findings.join('\n')}\n${shown}`)
+      }
+      sent += count
+      if (bursts % 20 === 19) {
+        const [name, ending, code] = chance.pick(ENDINGS)
+        client.socket.send(ending)
+        expect([name, (await client.whenClose()).code]).toEqual([name, code])
+        client = await Client.connect(server.wsUrl, await freshToken())
+      }
+      if (heapBefore === 0 && sent > RUNS / 4) heapBefore = heapSize()
+    }
+    expect(heapSize() - heapBefore).toBeLessThan(HEAP_GROWTH_MAX)
+    await client.close()
+  },
+  Math.max(60_000, RUNS * 5),
+)
+
+function heapSize(): number {
+  Bun.gc(true)
+  return heapStats().heapSize
+}
