@@ -13,20 +13,44 @@ const benchChannel = channel('bench', {
   mayRead: () => true,
 })
 
+const Post = t.Object({ data: t.String() })
+
 const post = event(benchChannel, 'post', {
   kind: 32_000,
-  description: 'Something posted',
-  payload: t.Object({ data: t.String() }),
+  description: 'Something posted and kept',
+  payload: Post,
 })
 
+/** As long as the durable one: a number in the place of the offset. */
+const shout = event(benchChannel, 'post', {
+  description: 'Something posted and not kept',
+  payload: t.Object({ data: t.String(), number: t.Integer() }),
+})
+
+const PostInput = input({
+  channel_name: t.String({ pattern: '^[a-z0-9-]{1,64}$' }),
+  data: t.String({ maxLength: 1_024 }),
+})
+
+let number = 0
+
 const benchPost = operation('bench.post', {
-  summary: 'Posts to a channel of the bench: committed and numbered before it is acknowledged',
+  summary: 'Posts to whoever is there: nothing is stored, as with the peers',
   access: user(),
   limit: 'message',
-  input: input({
-    channel_name: t.String({ pattern: '^[a-z0-9-]{1,64}$' }),
-    data: t.String({ maxLength: 1_024 }),
-  }),
+  input: PostInput,
+  output: t.Object({}),
+  immediate({ kernel }, { channel_name, data }) {
+    kernel.announcer.announce(shout, channel_name, { data, number: ++number })
+    return {}
+  },
+})
+
+const benchStore = operation('bench.store', {
+  summary: 'Posts to a stream: committed and numbered before it is acknowledged and seen',
+  access: user(),
+  limit: 'message',
+  input: PostInput,
   output: t.Object({}),
   batch(ctx, items) {
     ctx.claim(items.map((item) => `bench:${item.input.channel_name}`))
@@ -39,7 +63,7 @@ const benchPost = operation('bench.post', {
 
 export const benchFeature = feature({
   name: 'bench',
-  operations: [benchPost],
+  operations: [benchPost, benchStore],
   channels: [benchChannel],
-  events: [post],
+  events: [post, shout],
 })

@@ -20,7 +20,7 @@ const HELP = `bun run bench [--rounds 3] [--secs 3] [--peers a,b] [--scenarios a
                  [--quick]
   peers:     ${PEERS.map(({ name }) => name).join(', ')}
   scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')};
-             or a group: storm, fan, dm, typing, recovery, http, start`
+             or a group: storm, fan, stored, dm, typing, recovery, http, start`
 
 /**
  * Reads the command line.

@@ -29,7 +29,7 @@ export const PEERS: readonly Peer[] = [
     name: 'ours',
     title: 'Rialto (stores and numbers)',
     dialect: 'native',
-    groups: [...SOCKETS, 'recovery', 'http', 'start'],
+    groups: [...SOCKETS, 'stored', 'recovery', 'http', 'start'],
     command: [BUN, join(FOLDER, 'server.ts')],
     // Somebody who is gone for less than five seconds was never away.
     settleSeconds: 6,

@@ -51,6 +51,27 @@ export const SCENARIOS = [
     columns: { ...EVENT, lost: 'lost' },
   },
   {
+    name: 'stored-w1',
+    group: 'stored',
+    title: 'Fan-out to 1,000 of what is committed and numbered first, one post at a time',
+    unit: 'deliveries',
+    columns: EVENT,
+  },
+  {
+    name: 'stored-w32',
+    group: 'stored',
+    title: 'The same, 32 posts outstanding',
+    unit: 'deliveries',
+    columns: EVENT,
+  },
+  {
+    name: 'stored-fixed',
+    group: 'stored',
+    title: 'The same at 100 posts a second (open loop)',
+    unit: 'deliveries',
+    columns: { ...EVENT, lost: 'lost' },
+  },
+  {
     name: 'dm-500',
     group: 'dm',
     title: 'Acknowledged messages between two users, 500 outstanding',

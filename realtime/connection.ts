@@ -1,4 +1,5 @@
 import type { ServerWebSocket } from 'bun'
+import type { Failure } from '../src/kernel/errors.ts'
 import type { Actor, Operation, RequestInfo } from '../src/kernel/operation.ts'
 import { CLOSE, type CloseName } from './codes.ts'
 import type { Subscriber } from './hub.ts'
@@ -11,6 +12,8 @@ export interface WaitingFrame {
   readonly id: string | undefined
   readonly key: string | undefined
   readonly payload: unknown
+  /** Set: it is not to be run, but answered with this in its turn. */
+  readonly refused?: Failure
 }
 
 /** Connections with queued frames. */

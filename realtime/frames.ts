@@ -1,5 +1,6 @@
 import { Failure } from '../src/kernel/errors.ts'
 import type { Executor, Outcome } from '../src/kernel/execute.ts'
+import { refuseNul } from '../src/kernel/input.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import type { Operation } from '../src/kernel/operation.ts'
 import type { GatewayLimits } from './codes.ts'
@@ -101,6 +102,7 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
   }
 
   const start = (connection: Connection, frame: WaitingFrame) => {
+    if (frame.refused !== undefined) return refuse(connection, frame.id, frame.refused)
     if (frame.type === 'ping' || frame.type === 'heartbeat') {
       return connection.send(pongFrame(frame.id, kernel.clock.iso()))
     }
@@ -127,6 +129,19 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
     }
   }
 
+  /** The frame, or its refusal to those who have not said who they are and to all at the end. */
+  const admitted = (connection: Connection, frame: WaitingFrame, text: string): WaitingFrame => {
+    const { type, id } = frame
+    if (connection.actor === undefined && type !== 'authenticate' && type !== 'ping') {
+      return refused(id, new Failure('unauthenticated', 'Authenticate first'))
+    }
+    if (parts.draining()) {
+      return refused(id, new Failure('unavailable', 'The server is going away; connect again'))
+    }
+    // Only an escape can bring the character into JSON, so most payloads are not walked.
+    return text.includes('\\u0000') ? withoutNul(frame) : frame
+  }
+
   /** Calls of one batch operation may run together: the batch keeps their order. */
   const mayStart = (connection: Connection, frame: WaitingFrame) =>
     connection.running === 0 ||
@@ -151,15 +166,9 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
     onText(connection, text) {
       if (connection.closedAs !== undefined) return
       const parsed = parseFrame(text)
-      if (!parsed.ok) return refuse(connection, parsed.id, new Failure('bad_frame', parsed.why))
-      const { frame } = parsed
-      if (connection.actor === undefined && frame.type !== 'authenticate' && frame.type !== 'ping') {
-        return refuse(connection, frame.id, new Failure('unauthenticated', 'Authenticate first'))
-      }
-      if (parts.draining()) {
-        const why = 'The server is going away; connect again'
-        return refuse(connection, frame.id, new Failure('unavailable', why))
-      }
+      const frame = parsed.ok
+        ? admitted(connection, parsed.frame, text)
+        : refused(parsed.id, new Failure('bad_frame', parsed.why))
       const opening = connection.held !== undefined && connection.actor !== undefined
       if (connection.waiting === undefined && !opening && mayStart(connection, frame)) {
         return startSafely(connection, frame)
@@ -169,6 +178,22 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
       waiting.push(frame)
     },
   }
+}
+
+/** The frame, or its refusal for what the database cannot store. */
+function withoutNul(frame: WaitingFrame): WaitingFrame {
+  try {
+    refuseNul(frame.payload)
+    return frame
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    return refused(frame.id, error)
+  }
+}
+
+/** A frame that is refused before it runs; it waits for its turn, since answers keep the order. */
+function refused(id: string | undefined, failure: Failure): WaitingFrame {
+  return { type: '', id, key: undefined, payload: undefined, refused: failure }
 }
 
 /** `outcome`, but not before `last`; its failure is awaited by whoever gets the result. */

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../src/kernel/clock.ts'
 import type { Registry } from '../src/kernel/feature.ts'
 import type { Logger } from '../src/kernel/log.ts'
 import { publicationsJson } from './dialects/native.ts'
-import type { Publication, Recovered, Recovery, Since } from './streams/recovery.ts'
+import type { Publication, Recovered, Recovery, Since, Single } from './streams/recovery.ts'
 
 /** A numbered event on its way to the sockets. */
 export interface StreamEvent {
@@ -74,6 +74,7 @@ interface ChannelState {
 }
 
 const UNKNOWN = -1
+const NEWEST = { after: 0, limit: 1, reverse: true }
 /** How long a gap is waited for before it is filled from Postgres, in ms. */
 const GAP_MS_MAX = 50
 /** Events held back for one gap; above that they are dropped and read again. */
@@ -141,23 +142,40 @@ export function createHub(parts: HubParts): Hub {
     if (state.last !== UNKNOWN) drain(state)
   }
 
+  const passMissed = (state: ChannelState, { missed, top, epoch }: Single) => {
+    if (missed !== undefined) {
+      for (const publication of missed) {
+        if (publication.offset === state.last + 1) deliver(state, toEvent(state.name, publication))
+      }
+      return
+    }
+    const { name, last } = state
+    parts.log.warn('stream gap cannot be filled', { channel: name, after: last, top })
+    for (const member of [...state.members]) member.insufficient(name)
+    state.last = top
+    state.epoch = epoch
+  }
+  /** Of a cache channel only the newest is wanted, and nobody has missed what came before it. */
+  const passNewest = (state: ChannelState, top: number, newest: readonly Publication[]) => {
+    for (const publication of newest) {
+      if (publication.offset > state.last) deliver(state, toEvent(state.name, publication))
+    }
+    state.last = Math.max(state.last, top)
+  }
   /** Reads what is missing and passes it; where it is gone, everybody has to start anew. */
   const fill = async (state: ChannelState) => {
     state.gap = undefined
+    const { name, epoch, last: offset } = state
+    const current = () => states.get(name) === state
     try {
-      const since = { epoch: state.epoch, offset: state.last }
-      const { missed, top, epoch } = await parts.recovery.after(state.name, since)
-      if (states.get(state.name) !== state) return
-      if (missed === undefined) {
-        parts.log.warn('stream gap cannot be filled', { channel: state.name, ...since, top })
-        for (const member of [...state.members]) member.insufficient(state.name)
-        state.last = top
-        state.epoch = epoch
+      if (state.space.recovery === 'cache') {
+        const { top, events } = await parts.recovery.range(name, NEWEST)
+        if (current()) passNewest(state, top, events)
       } else {
-        for (const publication of missed) {
-          if (publication.offset === state.last + 1) deliver(state, toEvent(state.name, publication))
-        }
+        const read = await parts.recovery.after(name, { epoch, offset })
+        if (current()) passMissed(state, read)
       }
+      if (!current()) return
       drain(state)
     } catch (error) {
       parts.log.warn('stream gap not filled yet', { channel: state.name, error })
@@ -200,6 +218,8 @@ export function createHub(parts: HubParts): Hub {
     answered: (answer: Subscribed) => void,
   ) => {
     const tail: StreamEvent[] = []
+    /** The answer has to hold everything up to where the reader joins. */
+    const whole = since !== undefined || state.space.recovery === 'cache'
     state.joining ??= new Set()
     state.joining.add(tail)
     try {
@@ -207,12 +227,12 @@ export function createHub(parts: HubParts): Hub {
       if (state.last === UNKNOWN) {
         state.last = read.top
         state.epoch = read.epoch
-      } else if (since !== undefined && read.top < (tail[0]?.offset ?? state.last + 1) - 1) {
+      } else if (whole && read.top < (tail[0]?.offset ?? state.last + 1) - 1) {
         // A later reading than ours has set the position: what lies between is nobody's tail.
         read = await readPosition(parts.recovery, state, since)
       }
       // The database is ahead of the hub: what lies between is about to come for everybody.
-      if (since !== undefined && state.last < read.top) await fill(state)
+      if (whole && state.last < read.top) await fill(state)
       // While `tail` still takes it: nothing may reach the socket before its answer.
       drain(state)
       state.joining.delete(tail)
@@ -287,7 +307,7 @@ async function readPosition(
   since: Since | undefined,
 ): Promise<Recovered> {
   if (space.recovery === 'stream') return await recovery.read(name, since)
-  const { epoch, top, events } = await recovery.range(name, { after: 0, limit: 1, reverse: true })
+  const { epoch, top, events } = await recovery.range(name, NEWEST)
   return { epoch, top, missed: { count: events.length, text: publicationsJson(events) } }
 }
 

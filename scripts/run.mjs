@@ -18,7 +18,7 @@ while (/^[A-Z][A-Z0-9_]*=/.test(args[0] ?? '')) {
 }
 await setupOrExit()
 
-let child
+let child = null
 const lastMs = {}
 function handOn(signal) {
   if (!child) process.exit(128 + constants.signals[signal])

@@ -47,6 +47,8 @@ export async function provision(port: number, credentials: Credentials): Promise
       `${found.role ? 'alter' : 'create'} role ${OWNER}
          login createdb createrole nosuperuser password '${credentials.owner}'`,
     )
+    // To end sessions of the roles it makes, as before dropping a database or restoring one.
+    await sql.unsafe(`grant pg_signal_backend to ${OWNER}`)
     if (!found.database) await sql.unsafe(`create database ${DATABASE} owner ${OWNER}`)
   }).catch((error: Error) => {
     const message = `The embedded PostgreSQL does not take the passwords in credentials.json`

@@ -48,7 +48,8 @@ export interface Recovery {
 /** A publication and the head of the stream in which it lies. */
 type Placed = Publication & { readonly head: number }
 
-interface Single {
+/** What the hub reads of a stream. */
+export interface Single {
   readonly epoch: string
   readonly top: number
   readonly missed: readonly Publication[] | undefined

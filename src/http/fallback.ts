@@ -35,11 +35,16 @@ function matches(pattern: readonly string[], parts: readonly string[]): boolean 
   return pattern.every((part, i) => (part.startsWith(':') ? parts[i] !== '' : part === parts[i]))
 }
 
+/** Where the path begins in an address; without a valid `Host` there is nothing before it. */
+export function pathStart(url: string): number {
+  return url.startsWith('/') ? 0 : url.indexOf('/', url.indexOf('://') + 3)
+}
+
 /** The path of an address, without query or fragment. */
 export function pathOf(url: string): string {
-  const start = url.startsWith('/') ? 0 : url.indexOf('/', url.indexOf('://') + 3)
-  const end = url.slice(start).search(/[?#]/)
-  return end === -1 ? url.slice(start) : url.slice(start, start + end)
+  const target = url.slice(pathStart(url))
+  const end = target.search(/[?#]/)
+  return end === -1 ? target : target.slice(0, end)
 }
 
 /** Answers what has no route: 405 where another method would do, else 404. */

@@ -1,5 +1,5 @@
 import type { TObject, TSchema } from '../kernel/schema.ts'
-import { refuseNul } from './body.ts'
+import { refuseNul } from '../kernel/input.ts'
 
 /** What the text of a path or query parameter is turned into before it is validated. */
 type Coercion = 'text' | 'integer' | 'number' | 'boolean' | { readonly items: Coercion }

@@ -3,7 +3,7 @@ import { arrivedByTls } from './address.ts'
 import { answerEmpty, answerFailure } from './answer.ts'
 import { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
-import { pathOf } from './fallback.ts'
+import { pathOf, pathStart } from './fallback.ts'
 
 /** Looks at how a request arrived; an answer means that it goes no further. */
 export type TransportCheck = (request: Request) => Response | undefined
@@ -22,11 +22,10 @@ export function encryptionCheck(edge: Edge): TransportCheck {
   const log = edge.accessLog('any', 'plain')
   return (request) => {
     if (arrivedByTls(request, edge.socketAddress(request), edge.trusted)) return undefined
-    const path = pathOf(request.url)
-    if (PLAIN_PATHS.has(path)) return undefined
+    if (PLAIN_PATHS.has(pathOf(request.url))) return undefined
     const call = new RestCall(edge, request)
     if (request.method === 'GET' || request.method === 'HEAD') {
-      const location = publicUrl + request.url.slice(request.url.indexOf(path))
+      const location = publicUrl + request.url.slice(pathStart(request.url))
       return answerEmpty(edge, call, log, 308, { location })
     }
     const failure = new Failure('forbidden', `Use ${publicUrl}: this server needs HTTPS`)

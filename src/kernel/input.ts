@@ -38,3 +38,29 @@ function tidy(operation: Operation, value: unknown): unknown {
   }
   return result
 }
+
+/**
+ * Refuses the character U+0000, which the database cannot store in text.
+ *
+ * @throws Failure `validation_failed` with the place
+ */
+export function refuseNul(value: unknown): void {
+  // A list instead of recursion: how deep the value is, the sender decides.
+  const waiting: [path: string, value: unknown][] = [['', value]]
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const [path, current] = next
+    if (typeof current === 'string' && current.includes('\0')) {
+      throw invalid(path, 'Must not hold the character U+0000')
+    }
+    if (typeof current !== 'object' || current === null) continue
+    for (const [name, child] of Object.entries(current)) {
+      if (name.includes('\0')) throw invalid(path, 'A name must not hold the character U+0000')
+      waiting.push([`${path}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`, child])
+    }
+  }
+}
+
+function invalid(path: string, message: string): Failure {
+  const errors = [{ path: path === '' ? '/' : path, message }]
+  return new Failure('validation_failed', 'Invalid input', { errors })
+}

@@ -1,5 +1,5 @@
 import type { SQL } from 'bun'
-import { uuidv7 } from '../kernel/ids.ts'
+import { isUuid, uuidv7 } from '../kernel/ids.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
 
 /** Two users and the conversation between them. Never changes once it is there. */
@@ -61,7 +61,8 @@ function createTable(kernel: Kernel): ConversationTable {
     remember,
     async byId(id) {
       const found = byId.get(id)
-      if (found !== undefined) return found
+      // Names of channels come from clients and may hold anything.
+      if (found !== undefined || !isUuid(id)) return found
       const rows = await kernel.db.read((sql) =>
         sql.unsafe<Pair[]>(`select ${columns} from conversations where id = $1`, [id]),
       )

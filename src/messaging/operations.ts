@@ -1,4 +1,5 @@
 import { Failure } from '../kernel/errors.ts'
+import { isUuid } from '../kernel/ids.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { type Actor, operation, user } from '../kernel/operation.ts'
 import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../kernel/schema.ts'
@@ -148,7 +149,7 @@ const badCursor = () =>
 function conversationCursor(cursor: string): { at: string; id: string } {
   const [at = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ')
   if (!/^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/.test(at) || Number.isNaN(Date.parse(at))) throw badCursor()
-  if (!/^[0-9a-f-]{36}$/.test(id)) throw badCursor()
+  if (!isUuid(id)) throw badCursor()
   return { at, id }
 }
 

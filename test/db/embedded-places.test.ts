@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync } from 'node:fs'
 import { symlinkSync, writeFileSync } from 'node:fs'
@@ -39,8 +39,10 @@ test('a platform without binaries is told about DATABASE_URL', () => {
 
 describe('copies of the binaries', () => {
   const native = join(top, 'native')
-  mkdirSync(join(native, 'bin'), { recursive: true })
-  writeFileSync(join(native, 'bin/postgres'), 'program')
+  beforeAll(() => {
+    mkdirSync(join(native, 'bin'), { recursive: true })
+    writeFileSync(join(native, 'bin/postgres'), 'program')
+  })
 
   test('are made once, in a folder that only we can write', () => {
     const shelf = join(top, 'shelf')

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
+import { publicationsJson } from '../../realtime/dialects/native.ts'
 import { createHub, type Hub, type StreamEvent, type Subscribed } from '../../realtime/hub.ts'
-import type { Recovered, Recovery, Since } from '../../realtime/streams/recovery.ts'
+import type { Recovery, Since } from '../../realtime/streams/recovery.ts'
 import { testClock } from '../../src/kernel/clock.ts'
 import { createRegistry } from '../../src/kernel/feature.ts'
 import { budget, type Chance, chance, seededChance } from '../support/budget.ts'
@@ -13,9 +14,11 @@ import { quietLog } from '../support/log.ts'
  * are trimmed; readers come and go in between. Every world is replayed from its seed.
  */
 
-const CHANNEL = 'lab:model'
+const STREAM = 'lab:model'
+/** Keeps its newest event only. */
+const CACHE = 'board:model'
 const EPOCH = 'life-1'
-const WORLDS = budget(1_000, 50_000)
+const WORLDS = budget(500, 50_000)
 const STEPS = 120
 
 /** One reader, as a client would keep its books. */
@@ -26,14 +29,6 @@ interface Reader {
   problem: string | undefined
   joined: boolean
   gone: boolean
-}
-
-/** The rules of the protocol, for every event that reaches a reader. */
-function see(reader: Reader, offset: number): void {
-  if (reader.gone) return
-  if (reader.at === undefined) reader.problem ??= `event ${offset} before the answer`
-  else if (offset !== reader.at + 1) reader.problem ??= `event ${offset} after ${reader.at}`
-  reader.at = offset
 }
 
 class World {
@@ -53,6 +48,7 @@ class World {
 
   constructor(
     readonly luck: Chance,
+    readonly channel: string,
     make: (parts: Parameters<typeof createHub>[0]) => Hub,
   ) {
     this.hub = make({
@@ -62,18 +58,42 @@ class World {
       log: quietLog,
       publish: (_topic, frame) => {
         const { offset } = JSON.parse(frame) as { offset: number }
-        for (const reader of this.readers) if (reader.joined) see(reader, offset)
+        for (const reader of this.readers) if (reader.joined) this.see(reader, offset)
       },
     })
+  }
+
+  /** The rules of the protocol, for every event that reaches a reader. */
+  private see(reader: Reader, offset: number): void {
+    if (reader.gone) return
+    const { at } = reader
+    const next = this.channel === STREAM ? offset === (at ?? 0) + 1 : offset > (at ?? 0)
+    if (at === undefined) reader.problem ??= `event ${offset} before the answer`
+    else if (!next) reader.problem ??= `event ${offset} after ${at}`
+    reader.at = offset
   }
 
   private recovery(): Recovery {
     const missing = () => Promise.reject(new Error('not in this world'))
     return {
-      range: missing,
-      render: missing,
-      read: (_channel, since) => this.later(() => this.readNow(since)),
-      tops: () => this.later(() => new Map([[CHANNEL, this.top]])),
+      at: missing,
+      range: () =>
+        this.later(() => {
+          const { top } = this
+          return { id: 1, epoch: EPOCH, top, events: top === 0 ? [] : [this.event(top)] }
+        }),
+      read: (_channel, since) =>
+        this.later(() => {
+          const events = since === undefined ? undefined : this.missedSince(since)
+          return { epoch: EPOCH, top: this.top, missed: events && joined(events) }
+        }),
+      after: (_channel, since) =>
+        this.later(() => {
+          const missed = this.missedSince(since)
+          if (missed === undefined) this.harsh = true
+          return { epoch: EPOCH, top: this.top, missed }
+        }),
+      tops: () => this.later(() => new Map([[this.channel, this.top]])),
     }
   }
 
@@ -83,19 +103,19 @@ class World {
     return new Promise((resolve) => this.reads.push(() => resolve(early ?? answer())))
   }
 
-  private readNow(since: Since | undefined): Recovered {
-    const { top } = this
-    if (since === undefined || since.offset < this.trimmed) {
-      if (this.readers.every((reader) => reader.since !== since)) this.harsh = true
-      return { epoch: EPOCH, top, missed: undefined }
-    }
-    const length = Math.max(0, top - since.offset)
-    const missed = Array.from({ length }, (_, n) => eventAt(since.offset + 1 + n))
-    return { epoch: EPOCH, top, missed }
+  private missedSince({ offset }: Since): StreamEvent[] | undefined {
+    const kept = this.channel === STREAM ? this.trimmed : this.top - 1
+    if (offset < kept) return undefined
+    const length = Math.max(0, this.top - offset)
+    return Array.from({ length }, (_, n) => this.event(offset + 1 + n))
+  }
+
+  private event(offset: number): StreamEvent {
+    return { channel: this.channel, offset, type: 'noted', payload: '{}', skip: undefined }
   }
 
   commit(losing: boolean): void {
-    const event = eventAt(++this.top)
+    const event = this.event(++this.top)
     if (losing && this.luck.below(8) === 0) return
     this.flying.push(event)
     if (this.luck.below(10) === 0) this.flying.push(event)
@@ -119,32 +139,44 @@ class World {
       send: () => undefined,
       join: () => void (reader.joined = true),
       leave: () => void (reader.joined = false),
-      insufficient: () => this.leave(reader),
+      insufficient: () => this.refuse(reader),
     }
     Object.assign(reader, { socket })
-    void this.hub.attach(socket, CHANNEL, since, (answer) => this.take(reader, answer))
+    void this.hub.attach(socket, this.channel, since, (answer) => this.take(reader, answer))
   }
 
-  private take(reader: Reader, { recovered, offset, publications }: Subscribed): void {
+  private refuse(reader: Reader): void {
+    if (this.channel === CACHE) reader.problem ??= 'refused, though the newest is enough'
+    this.leave(reader)
+  }
+
+  private take(reader: Reader, answer: Subscribed): void {
+    if (this.channel === STREAM) this.checkAnswer(reader, answer)
+    else if (answer.offset > 0 && !answer.publications.includes(`"offset":${answer.offset},`)) {
+      reader.problem ??= `told ${answer.offset}, given ${answer.publications}`
+    }
+    reader.at = answer.offset
+    this.answered.push(reader)
+  }
+
+  private checkAnswer(reader: Reader, { recovered, offset, publications }: Subscribed): void {
     if (recovered) {
       this.recovered++
       let next = (reader.since?.offset ?? -1) + 1
-      for (const { offset: given } of publications) {
+      for (const { offset: given } of JSON.parse(`[${publications}]`) as { offset: number }[]) {
         if (given !== next++) reader.problem ??= `recovered ${given} instead of ${next - 1}`
       }
       if (offset !== next - 1) reader.problem ??= `recovered to ${next - 1}, told ${offset}`
     } else if (!this.harsh && (reader.since?.offset ?? -1) >= this.trimmed) {
       reader.problem ??= `not recovered from ${reader.since?.offset}, though nothing was trimmed`
     }
-    reader.at = offset
-    this.answered.push(reader)
   }
 
   leave(reader: Reader): void {
     if (reader.gone) return
     reader.gone = true
     reader.joined = false
-    this.hub.detach((reader as unknown as { socket: never }).socket, CHANNEL)
+    this.hub.detach((reader as unknown as { socket: never }).socket, this.channel)
   }
 
   async step(losing: boolean): Promise<void> {
@@ -187,8 +219,8 @@ class World {
   }
 }
 
-function eventAt(offset: number): StreamEvent {
-  return { channel: CHANNEL, offset, type: 'noted', payload: '{}', skip: undefined }
+function joined(events: readonly StreamEvent[]) {
+  return { count: events.length, text: publicationsJson(events) }
 }
 
 /** The naive hub: joins, answers with what the database had, passes events on as they come. */
@@ -198,7 +230,8 @@ function naiveHub({ recovery, publish }: Parameters<typeof createHub>[0]): Hub {
     async attach(to, channel, since, answered) {
       to.join(channel)
       const { top, missed } = await recovery.read(channel, since)
-      answered({ epoch: EPOCH, offset: top, recovered: true, publications: missed ?? [] })
+      const publications = missed?.text ?? ''
+      answered({ epoch: EPOCH, offset: top, recovered: true, publications })
     },
     detach: () => undefined,
     checkTails: () => Promise.resolve(),
@@ -207,8 +240,13 @@ function naiveHub({ recovery, publish }: Parameters<typeof createHub>[0]): Hub {
   }
 }
 
-async function live(seed: number, make: typeof createHub, losing: boolean): Promise<World> {
-  const world = new World(seededChance(seed), make)
+async function live(
+  seed: number,
+  channel: string,
+  make: typeof createHub,
+  losing: boolean,
+): Promise<World> {
+  const world = new World(seededChance(seed), channel, make)
   for (let n = 0; n < STEPS; n++) await world.step(losing)
   await world.settle()
   return world
@@ -224,23 +262,30 @@ describe('the hub', () => {
   ])('passes on every event once and in order when they come %s', async (_name, losing) => {
     let recovered = 0
     for (const seed of seeds) {
-      const world = await live(seed, createHub, losing)
+      const world = await live(seed, STREAM, createHub, losing)
       expect(world.problems(), `world ${seed}`).toEqual([])
       recovered += world.recovered
     }
     expect(recovered).toBeGreaterThan(WORLDS)
   })
 
+  test('passes on the newest of a cache channel, never an older one after it', async () => {
+    for (const seed of seeds) {
+      const world = await live(seed, CACHE, createHub, true)
+      expect(world.problems(), `world ${seed}`).toEqual([])
+    }
+  })
+
   test('keeps nothing of readers that have left', async () => {
     for (const seed of seeds.slice(0, WORLDS / 4)) {
-      const world = await live(seed, createHub, true)
+      const world = await live(seed, STREAM, createHub, true)
       for (const reader of world.readers) world.leave(reader)
       expect(world.hub.channels(), `world ${seed}`).toBe(0)
     }
   })
 
   test('control: a naive one fails in such worlds', async () => {
-    const problems = await Promise.all(seeds.slice(0, 50).map((s) => live(s, naiveHub, true)))
+    const problems = await Promise.all(seeds.slice(0, 50).map((s) => live(s, STREAM, naiveHub, true)))
     expect(problems.filter((world) => world.problems().length > 0).length).toBeGreaterThan(40)
   })
 })

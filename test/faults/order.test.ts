@@ -132,11 +132,8 @@ interface Outcome {
 
 async function run(redis: TestRedis | undefined, losing: boolean): Promise<Outcome> {
   const database = await testDatabase()
-  const options = {
-    features: [...features, labFeature],
-    database,
-    env: redis === undefined ? {} : { REDIS_URL: redis.url },
-  }
+  const env: Record<string, string> = redis === undefined ? {} : { REDIS_URL: redis.url }
+  const options = { features: [...features, labFeature], database, env }
   const servers = [await testServer(options), await testServer(options)]
   try {
     // Each must have heard of the other, or it would not tell it anything.

@@ -26,7 +26,12 @@ describe('the client address', () => {
     ['ports are cut off', forwarded('203.0.113.9:4711'), '10.0.0.1', '203.0.113.9'],
     ['IPv6 with a port', forwarded('[2001:db9::1]:4711'), '10.0.0.1', '2001:db9::1'],
     ['rubbish ends the walk', forwarded('9.9.9.9, rubbish, 10.2.2.2'), '10.0.0.1', '10.2.2.2'],
-    ['`Forwarded` alone is not read', request({ forwarded: 'for=9.9.9.9' }), '10.0.0.1', '10.0.0.1'],
+    [
+      '`Forwarded` alone is not read',
+      request({ forwarded: 'for=9.9.9.9' }),
+      '10.0.0.1',
+      '10.0.0.1',
+    ],
   ])('%s', (_, asked, socket, expected) => {
     expect(clientAddress(asked, socket, proxies)).toBe(expected)
   })

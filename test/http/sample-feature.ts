@@ -86,7 +86,10 @@ const putProfile = operation('profile.put', {
   rest: 'PUT /profile',
   access: user(),
   limit: 'write',
-  input: input({ name: t.Optional(t.String({ minLength: 1 })), tags: t.Optional(t.Array(t.String())) }),
+  input: input({
+    name: t.Optional(t.String({ minLength: 1 })),
+    tags: t.Optional(t.Array(t.String())),
+  }),
   output: Echo,
   run: async (_, given) => ({ echo: given }),
 })
@@ -111,7 +114,11 @@ const login = operation('auth.login', {
   access: anyone(),
   limit: 'identity',
   input: input({ email: t.String({ format: 'email' }), password: t.String({ minLength: 8 }) }),
-  output: t.Object({ signed_in: t.Boolean(), address: t.String(), user: t.Union([Uuid, t.Null()]) }),
+  output: t.Object({
+    signed_in: t.Boolean(),
+    address: t.String(),
+    user: t.Union([Uuid, t.Null()]),
+  }),
   run: async ({ actor, request }, { password }) => {
     if (password === 'wrong password') throw new Failure('invalid_credentials', 'Not these')
     return { signed_in: true, address: request.address, user: actor?.userId ?? null }
@@ -135,7 +142,9 @@ const fail = operation('fail', {
   rest: 'POST /fail',
   access: user(),
   limit: 'ephemeral',
-  input: input({ how: oneOf(['unavailable', 'conflict', 'request_in_progress', 'bug', 'late_bug']) }),
+  input: input({
+    how: oneOf(['unavailable', 'conflict', 'request_in_progress', 'bug', 'late_bug']),
+  }),
   output: t.Object({}),
   immediate: (_, { how }) => {
     if (how === 'bug') throw new Error('secret text of a bug')

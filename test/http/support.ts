@@ -99,7 +99,9 @@ export function startHttp(options: TestOptions = {}) {
       return await fetch(base + path, {
         redirect: 'manual',
         ...rest,
-        ...(json === undefined ? {} : { body: JSON.stringify(json), method: rest.method ?? 'POST' }),
+        ...(json === undefined
+          ? {}
+          : { body: JSON.stringify(json), method: rest.method ?? 'POST' }),
         headers,
       })
     },

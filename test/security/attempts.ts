@@ -68,7 +68,7 @@ export const ATTEMPTS: Readonly<Record<string, readonly Attempt[]>> = {
   ],
   'auth.refresh': [
     {
-      input: ({ refreshToken }) => ({ refresh_token: [...refreshToken].toReversed().join('') }),
+      input: ({ refreshToken }) => ({ refresh_token: refreshToken.slice(1) + refreshToken[0] }),
       expect: 'unauthenticated',
     },
   ],

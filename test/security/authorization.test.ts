@@ -292,7 +292,7 @@ describe('events', () => {
     const c = await on(carol, other)
     const [a1, a2] = await Promise.all([on(alice), on(alice, other)])
     const sent = await a1.ask('message', { recipient_id: carol.id, message_type: 'text' })
-    const conversation_id = sent['conversation_id']
+    const conversation_id = String(sent['conversation_id'])
     const back = await c.ask('message', { recipient_id: alice.id, message_type: 'image' })
     await a2.ask('read_receipt', { message_id: back['id'] })
     await c.ask('read_receipt', { conversation_id, up_to: sent['id'] })

@@ -1,7 +1,7 @@
 import type { Operation } from '../../src/kernel/operation.ts'
 import { compile, type TObject, type TSchema } from '../../src/kernel/schema.ts'
 import { WORDS } from '../../realtime/words.ts'
-import type { Random } from './random.ts'
+import type { Chance } from '../support/budget.ts'
 
 /**
  * Makes frames that somebody hostile, broken or unlucky might send: valid calls of every operation
@@ -14,7 +14,7 @@ export interface FrameGenerator {
 }
 
 export interface GeneratorParts {
-  readonly random: Random
+  readonly chance: Chance
   readonly operations: readonly Operation[]
   /** Ids, names, channels and the like that mean something to the server. */
   readonly known: readonly string[]
@@ -61,62 +61,86 @@ const NASTY_TEXTS = [
   'é'.repeat(5_000),
 ]
 const NASTY_NUMBERS = [
-  0, -0, -1, 0.5, 1e21, -1e308, 2 ** 31, 2 ** 53, 2 ** 63, Number.MAX_SAFE_INTEGER, 5e-324,
+  0,
+  -0,
+  -1,
+  0.5,
+  1e21,
+  -1e308,
+  2 ** 31,
+  2 ** 53,
+  2 ** 63,
+  Number.MAX_SAFE_INTEGER,
+  5e-324,
 ]
 const NASTY_KEYS = [
-  '__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '', '\0', '0', 'length',
-  'user_id', 'userId', 'content', 'then', 'toJSON', 'a'.repeat(200),
+  '__proto__',
+  'constructor',
+  'prototype',
+  'toString',
+  'hasOwnProperty',
+  '',
+  '\0',
+  '0',
+  'length',
+  'user_id',
+  'userId',
+  'content',
+  'then',
+  'toJSON',
+  'a'.repeat(200),
 ]
 /** What JSON allows and no value of JavaScript turns into. */
 const NASTY_TOKENS = ['1e999', '-1e999', '9'.repeat(400), '1e-400', '-0', '0.1e1', '"\\u0000"']
 
 /** Makes the generator. */
-export function frameGenerator({ random, operations, known }: GeneratorParts): FrameGenerator {
+export function frameGenerator({ chance, operations, known }: GeneratorParts): FrameGenerator {
   const inputs = new Map<string, TObject>([
     ...operations.map((operation) => [operation.name, operation.input] as const),
     ...Object.entries(WORDS).map(([word, { payload }]) => [word, payload] as const),
   ])
   const types = [...inputs.keys()]
-  const sample = sampler(random, known)
+  const sample = sampler(chance, known)
 
   const valid = (id: string): Fields => {
-    const type = random.pick(types)
+    const type = chance.pick(types)
     const frame: Fields = { type, id, payload: sample(inputs.get(type) as TObject) }
-    if (random.chance(0.05)) frame['key'] = random.chance(0.8) ? `key-${random.int(50)}` : 7
-    if (random.chance(0.02)) frame['step_up'] = nastyValue(random)
+    if (chance.next() < 0.05) frame['key'] = chance.next() < 0.8 ? `key-${chance.below(50)}` : 7
+    if (chance.next() < 0.02) frame['step_up'] = nastyValue(chance)
     return frame
   }
 
   return {
     next(id) {
       const frame = valid(id)
-      switch (random.int(10)) {
+      switch (chance.below(10)) {
         case 0:
         case 1:
         case 2:
           return JSON.stringify(frame)
         case 3:
-          return JSON.stringify(mutated(frame, random))
+          return JSON.stringify(mutated(frame, chance))
         case 4:
         case 5:
         case 6: {
           // Mostly the payload: a frame without type or id comes no further than the parser.
-          for (let n = 0; n <= random.int(3); n++) frame['payload'] = mutated(frame['payload'], random)
+          for (let n = 0; n <= chance.below(3); n++)
+            frame['payload'] = mutated(frame['payload'], chance)
           return JSON.stringify(frame)
         }
         case 7:
-          return scratched(JSON.stringify(frame), random)
+          return scratched(JSON.stringify(frame), chance)
         case 8:
-          return tokenReplaced(JSON.stringify(frame), random)
+          return tokenReplaced(JSON.stringify(frame), chance)
         default:
-          return garbage(frame, random)
+          return garbage(frame, chance)
       }
     },
   }
 }
 
 /** Makes values that a schema takes. */
-function sampler(random: Random, known: readonly string[]): (schema: TSchema) => Json {
+function sampler(chance: Chance, known: readonly string[]): (schema: TSchema) => Json {
   const texts = new Map<TSchema, string[]>()
   const textsFor = (schema: TSchema): string[] => {
     let fitting = texts.get(schema)
@@ -128,55 +152,59 @@ function sampler(random: Random, known: readonly string[]): (schema: TSchema) =>
     return fitting
   }
   const sample = (schema: TSchema): Json => {
-    if (Array.isArray(schema['enum'])) return random.pick(schema['enum'] as Json[])
+    if (Array.isArray(schema['enum'])) return chance.pick(schema['enum'] as Json[])
     if ('const' in schema) return schema['const']
-    if (Array.isArray(schema['anyOf'])) return sample(random.pick(schema['anyOf'] as TSchema[]))
+    if (Array.isArray(schema['anyOf'])) return sample(chance.pick(schema['anyOf'] as TSchema[]))
     switch (schema['type']) {
       case 'object':
         return sampleObject(schema as TObject)
       case 'array':
-        return Array.from({ length: random.int(4) }, () => sample(schema['items'] as TSchema))
+        return Array.from({ length: chance.below(4) }, () => sample(schema['items'] as TSchema))
       case 'string': {
         const fitting = textsFor(schema)
-        return fitting.length === 0 ? 'none' : random.pick(fitting)
+        return fitting.length === 0 ? 'none' : chance.pick(fitting)
       }
       case 'integer':
       case 'number': {
         const { minimum = 0, maximum = 1_000 } = schema as { minimum?: number; maximum?: number }
-        return random.chance(0.2) ? maximum : minimum + random.int(Math.min(maximum - minimum, 100))
+        return chance.next() < 0.2
+          ? maximum
+          : minimum + chance.below(Math.min(maximum - minimum, 100))
       }
       case 'boolean':
-        return random.chance(0.5)
+        return chance.next() < 0.5
       default:
         return null
     }
   }
   const sampleObject = (schema: TObject): Fields => {
     const required = new Set(schema.required ?? [])
-    const names = Object.keys(schema.properties).filter((n) => required.has(n) || random.chance(0.4))
+    const names = Object.keys(schema.properties).filter(
+      (n) => required.has(n) || chance.next() < 0.4,
+    )
     return Object.fromEntries(names.map((n) => [n, sample(schema.properties[n] as TSchema)]))
   }
   return sample
 }
 
-function nastyValue(random: Random): Json {
-  switch (random.int(9)) {
+function nastyValue(chance: Chance): Json {
+  switch (chance.below(9)) {
     case 0:
     case 1:
     case 2:
-      return random.pick(NASTY_TEXTS)
+      return chance.pick(NASTY_TEXTS)
     case 3:
-      return random.pick(NASTY_NUMBERS)
+      return chance.pick(NASTY_NUMBERS)
     case 4:
-      return random.chance(0.5) ? null : random.chance(0.5)
+      return chance.next() < 0.5 ? null : chance.next() < 0.5
     case 5:
-      return nested(1 + random.int(40), random.chance(0.5))
+      return nested(1 + chance.below(40), chance.next() < 0.5)
     case 6:
-      return Array.from({ length: random.int(6) }, () => random.pick(NASTY_TEXTS))
+      return Array.from({ length: chance.below(6) }, () => chance.pick(NASTY_TEXTS))
     case 7:
-      return withKey({}, random.pick(NASTY_KEYS), random.pick(NASTY_TEXTS))
+      return withKey({}, chance.pick(NASTY_KEYS), chance.pick(NASTY_TEXTS))
     default:
-      return Buffer.from(random.bytes(random.int(60))).toString('latin1')
+      return noise(chance.below(60), chance)
   }
 }
 
@@ -193,15 +221,15 @@ function withKey(of: Fields, key: string, value: Json): Fields {
 }
 
 /** Changes one thing somewhere in a value. */
-function mutated(value: Json, random: Random): Json {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return nastyValue(random)
+function mutated(value: Json, chance: Chance): Json {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return nastyValue(chance)
   const fields = value as Fields
   const names = Object.keys(fields)
-  const action = random.int(6)
+  const action = chance.below(6)
   if (names.length === 0 || action === 0) {
-    return withKey(fields, random.pick(NASTY_KEYS), nastyValue(random))
+    return withKey(fields, chance.pick(NASTY_KEYS), nastyValue(chance))
   }
-  const name = random.pick(names)
+  const name = chance.pick(names)
   if (action === 1) {
     const { [name]: _gone, ...rest } = fields
     return rest
@@ -210,14 +238,19 @@ function mutated(value: Json, random: Random): Json {
     const camel = name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
     return withKey(fields, camel, fields[name])
   }
-  return withKey(fields, name, mutated(fields[name], random))
+  return withKey(fields, name, mutated(fields[name], chance))
+}
+
+/** Characters by chance. */
+export function noise(length: number, chance: Chance): string {
+  return Array.from({ length }, () => String.fromCharCode(chance.below(256))).join('')
 }
 
 /** Changes single characters. */
-function scratched(text: string, random: Random): string {
-  const at = random.int(text.length)
-  const char = String.fromCharCode(random.chance(0.7) ? random.int(128) : random.int(65_536))
-  switch (random.int(5)) {
+function scratched(text: string, chance: Chance): string {
+  const at = chance.below(text.length)
+  const char = String.fromCharCode(chance.next() < 0.7 ? chance.below(128) : chance.below(65_536))
+  switch (chance.below(5)) {
     case 0:
       return text.slice(0, at)
     case 1:
@@ -225,46 +258,46 @@ function scratched(text: string, random: Random): string {
     case 2:
       return text.slice(0, at) + char + text.slice(at + 1)
     case 3:
-      return text.slice(0, at) + text.slice(random.int(text.length))
+      return text.slice(0, at) + text.slice(chance.below(text.length))
     default:
       return text.slice(0, at) + char + text.slice(at)
   }
 }
 
 /** Puts a token that is JSON, just barely, in the place of a text. */
-function tokenReplaced(text: string, random: Random): string {
+function tokenReplaced(text: string, chance: Chance): string {
   const values = [...text.matchAll(/:("(?:[^"\\]|\\.)*"|\d+|true|false)/g)]
   if (values.length === 0) return text
-  const { 0: whole, index } = random.pick(values)
+  const { 0: whole, index } = chance.pick(values)
   const end = index + whole.length
-  return `${text.slice(0, index)}:${random.pick(NASTY_TOKENS)}${text.slice(end)}`
+  return `${text.slice(0, index)}:${chance.pick(NASTY_TOKENS)}${text.slice(end)}`
 }
 
 const DEPTH_MAX = 8_000
 
 /** Hardly a frame any more. */
-function garbage(frame: Fields, random: Random): string {
+function garbage(frame: Fields, chance: Chance): string {
   const { id } = frame
-  switch (random.int(8)) {
+  switch (chance.below(8)) {
     case 0:
-      return Buffer.from(random.bytes(1 + random.int(200))).toString('latin1')
+      return noise(1 + chance.below(200), chance)
     case 1:
-      return JSON.stringify(nastyValue(random))
+      return JSON.stringify(nastyValue(chance))
     case 2: {
-      const depth = random.int(DEPTH_MAX)
+      const depth = chance.below(DEPTH_MAX)
       return `{"type":"message","id":${JSON.stringify(id)},"payload":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`
     }
     case 3:
-      return '[{"a":'.repeat(random.int(DEPTH_MAX))
+      return '[{"a":'.repeat(chance.below(DEPTH_MAX))
     case 4:
-      return JSON.stringify({ ...frame, type: nastyValue(random) })
+      return JSON.stringify({ ...frame, type: nastyValue(chance) })
     case 5:
-      return JSON.stringify({ ...frame, id: nastyValue(random) })
+      return JSON.stringify({ ...frame, id: nastyValue(chance) })
     case 6: {
-      const many = Array.from({ length: random.int(2_000) }, (_, n) => [`k${n}`, n])
+      const many = Array.from({ length: chance.below(2_000) }, (_, n) => [`k${n}`, n])
       return JSON.stringify({ ...frame, payload: Object.fromEntries(many) as Fields })
     }
     default:
-      return JSON.stringify({ ...frame, payload: nastyValue(random) })
+      return JSON.stringify({ ...frame, payload: nastyValue(chance) })
   }
 }

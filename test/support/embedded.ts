@@ -1,7 +1,8 @@
 /** Starting, killing and looking at embedded PostgreSQLs, with nothing left behind. */
 
-import { afterAll, afterEach, expect } from 'bun:test'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { afterAll, afterEach, beforeAll, expect } from 'bun:test'
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SQL } from 'bun'
@@ -67,8 +68,7 @@ class Other {
 
 /** Embedded PostgreSQLs for one test file: stopped after each test, removed after the last. */
 export function embeddedPostgres() {
-  const top = mkdtempSync(join(tmpdir(), 'rialto-embedded-'))
-  chmodSync(top, 0o755)
+  const top = join(tmpdir(), `rialto-embedded-${randomUUID()}`)
   const running: EmbeddedPostgres[] = []
   const others: Other[] = []
   let made: Promise<string> | undefined
@@ -108,6 +108,10 @@ export function embeddedPostgres() {
     return dataDir
   }
 
+  beforeAll(() => {
+    // Others may look, as PostgreSQL's account has to.
+    mkdirSync(top, { mode: 0o755 })
+  })
   afterEach(async () => {
     for (const other of others.splice(0)) await other.kill()
     for (const server of running.splice(0)) await server.stop()

@@ -46,9 +46,9 @@ fn run() -> Result<(), String> {
     for scenario in options.require::<String>("scenarios")?.split(',') {
         match scenario {
             "storm" => storm::run(&bench),
-            "fan-w1" => fan::closed(&bench, scenario, 1),
-            "fan-w32" => fan::closed(&bench, scenario, 32),
-            "fan-fixed" => fan::open(&bench, scenario),
+            "fan-w1" | "stored-w1" => fan::closed(&bench, scenario, 1),
+            "fan-w32" | "stored-w32" => fan::closed(&bench, scenario, 32),
+            "fan-fixed" | "stored-fixed" => fan::open(&bench, scenario),
             "dm-500" => dm::closed(&bench, scenario, 500),
             "dm-2000" => dm::closed(&bench, scenario, 2000),
             "dm-open" => dm::open(&bench, scenario),

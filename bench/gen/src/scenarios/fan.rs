@@ -82,7 +82,8 @@ pub fn open(bench: &Bench, scenario: &str) {
 fn channel(bench: &Bench, scenario: &str) -> String {
     // All names are equally long, and so are the events.
     let letter = scenario.chars().last().unwrap_or('x');
-    format!("bench:{letter}{:03}", bench.round)
+    let kind = if scenario.starts_with("stored") { 's' } else { 'f' };
+    format!("bench:{kind}{letter}{:02}", bench.round)
 }
 
 fn subscribed<'a>(bench: &'a Bench, channel: &str) -> Swarm<'a> {

@@ -1,0 +1,235 @@
+import { describe, expect, test } from 'bun:test'
+import { features } from '../../src/features.ts'
+import { budget, full } from '../support/budget.ts'
+import { CallError, Client } from '../support/client.ts'
+import { labFeature } from '../support/lab.ts'
+import { type Person, person, rest } from '../support/people.ts'
+import { type Ending, type OwnPostgres, ownPostgres } from '../support/postgres.ts'
+import { FAULTLESS, faultsOf } from '../support/sequence.ts'
+import { type TestServer, testServer } from '../support/server.ts'
+import { until } from '../support/wait.ts'
+
+/**
+ * PostgreSQL is stopped, crashed and killed under load, and comes back. The load repeats what was
+ * refused, with the same id or key, as a client would.
+ */
+
+const ENDINGS: readonly Ending[] = ['SIGINT', 'SIGQUIT', 'SIGKILL']
+const RESTARTS = budget(3, 25)
+const SERVING_MS_MAX = 10_000
+
+/** One thing to be done exactly once, however often it is asked for. */
+interface Task {
+  readonly kind: 'message' | 'note'
+  readonly id: string
+  ask(): Promise<void>
+}
+
+/** What a caller may be told while the database is away. */
+const PATIENCE = ['unavailable', 'request_in_progress', 'overloaded']
+
+class Load {
+  readonly done: Task[] = []
+  /** Answers that nobody should get. */
+  readonly wrong: string[] = []
+  readonly lastDoneMs: number[] = []
+  refused = 0
+  stopped = false
+
+  /** Does one task after another, each until it is acknowledged. */
+  async work(next: () => Task): Promise<void> {
+    const worker = this.lastDoneMs.push(0) - 1
+    while (!this.stopped) {
+      const task = next()
+      while (!(await this.attempt(task))) await Bun.sleep(20)
+      this.done.push(task)
+      this.lastDoneMs[worker] = performance.now()
+    }
+  }
+
+  private async attempt(task: Task): Promise<boolean> {
+    try {
+      await task.ask()
+      return true
+    } catch (error) {
+      const code = error instanceof CallError ? error.payload.code : String(error)
+      if (!PATIENCE.includes(code)) this.wrong.push(`${task.kind}: ${code}`)
+      this.refused++
+      return false
+    }
+  }
+
+  /** Reads of all kinds, whose only allowed failure is `unavailable`. */
+  async read(ask: () => Promise<unknown>): Promise<void> {
+    while (!this.stopped) {
+      try {
+        await ask()
+      } catch (error) {
+        const code = error instanceof CallError ? error.payload.code : String(error)
+        if (code !== 'unavailable') this.wrong.push(`read: ${code}`)
+      }
+      await Bun.sleep(10)
+    }
+  }
+}
+
+/** A REST call that fails as a socket call does. */
+async function post(
+  server: TestServer,
+  who: Person,
+  method: string,
+  path: string,
+  body?: object,
+  key?: string,
+): Promise<void> {
+  const headers: Record<string, string> = key === undefined ? {} : { 'Idempotency-Key': key }
+  const answer = await rest(server, method, path, { token: who.token, body, headers })
+  if (answer.status < 300) return
+  const { code = '', detail = '' } = answer.body
+  const retryable = answer.status === 503 || answer.status === 409
+  throw new CallError({ code: `${code}`, message: `${answer.status} ${detail}`, retryable })
+}
+
+const id = () => crypto.randomUUID()
+
+/** The tasks of one pair of people, in every way that a write can come. */
+function tasks(server: TestServer, client: Client, from: Person, to: Person): (() => Task)[] {
+  const message = (of: string) => ({ recipient_id: to.id, message_type: 'text', id: of })
+  const note = (of: string) => ({ on: 'restart', text: of })
+  const task = (kind: Task['kind'], of: string, ask: () => Promise<unknown>): Task => ({
+    kind,
+    id: of,
+    ask: async () => void (await ask()),
+  })
+  return [
+    (of = id()) => task('message', of, () => client.call('message', message(of))),
+    (of = id()) => task('message', of, () => client.call('message', message(of), { key: of })),
+    (of = id()) => task('note', of, () => client.call('lab.note', note(of), { key: of })),
+    (of = id()) => task('note', of, () => client.call('lab.note_fast', note(of), { key: of })),
+    (of = id()) =>
+      task('message', of, () => post(server, from, 'POST', '/api/v1/messages', message(of))),
+    (of = id()) =>
+      task('note', of, () => post(server, from, 'POST', '/api/v1/lab/notes', note(of), of)),
+  ]
+}
+
+interface Watcher {
+  readonly client: Client
+  readonly channel: string
+  readonly from: number
+}
+
+/** A device that only looks on. */
+async function watch(server: TestServer, who: Person, channel: string): Promise<Watcher> {
+  const client = await Client.connect(server.wsUrl, who.token)
+  const { offset } = await client.ask<{ offset: number }>('subscribe', { channel })
+  return { client, channel, from: offset }
+}
+
+/** Restarts PostgreSQL under load and checks that nothing was lost, doubled or answered wrongly. */
+async function ordeal(instances: number): Promise<void> {
+  const postgres = await ownPostgres()
+  const { database } = postgres
+  const options = { features: [...features, labFeature], database }
+  const servers: TestServer[] = []
+  for (let n = 0; n < instances; n++) servers.push(await testServer(options))
+  try {
+    await until(
+      () => servers.every(({ core }) => core.instances.others().size === instances - 1),
+      'they met',
+    )
+    const [first] = servers as [TestServer]
+    const last = servers.at(-1) as TestServer
+    const [ada, bob] = [await person(first, 'ada'), await person(first, 'bob')]
+    const clients = [
+      await Client.connect(first.wsUrl, ada.token),
+      await Client.connect(last.wsUrl, bob.token),
+    ] as const
+    const watchers: Watcher[] = []
+    for (const server of servers) {
+      watchers.push(await watch(server, ada, `user:${ada.id}`))
+      watchers.push(await watch(server, bob, `user:${bob.id}`))
+      watchers.push(await watch(server, bob, 'lab:restart'))
+    }
+
+    const load = new Load()
+    const all = [...tasks(first, clients[0], ada, bob), ...tasks(last, clients[1], bob, ada)]
+    const working = [...all, ...all, ...all].map((next) => load.work(next))
+    working.push(
+      load.read(() => post(first, ada, 'GET', '/api/v1/auth/me')),
+      load.read(() => post(last, bob, 'GET', '/api/v1/conversations')),
+      load.read(() => clients[0].call('history', { channel: 'lab:restart', limit: 5 })),
+    )
+    for (let n = 0; n < RESTARTS; n++) {
+      await Bun.sleep(300)
+      await restart(postgres, load, ENDINGS[n % ENDINGS.length] as Ending)
+    }
+    await Bun.sleep(300)
+    load.stopped = true
+    await Promise.all(working)
+
+    expect(load.wrong).toEqual([])
+    expect(load.refused).toBeGreaterThan(0)
+    await expectStored(postgres, load)
+    await expectSeen(postgres, watchers)
+    const open = [...clients, ...watchers.map(({ client }) => client)]
+    expect(open.filter(({ closed }) => closed !== undefined)).toEqual([])
+  } finally {
+    for (const server of servers) await server.stop()
+    await postgres.remove()
+  }
+}
+
+/** One restart; waits until every worker has had something acknowledged again. */
+async function restart(postgres: OwnPostgres, load: Load, how: Ending): Promise<void> {
+  const startMs = performance.now()
+  await postgres.end(how)
+  await postgres.start()
+  const backMs = performance.now()
+  const serving = () => load.lastDoneMs.every((doneMs) => doneMs > backMs)
+  await until(serving, `serving again after ${how}`, SERVING_MS_MAX)
+  const [awayMs, servingMs] = [backMs - startMs, performance.now() - backMs]
+  if (full) console.log(`${how}: away ${awayMs.toFixed()} ms, all served ${servingMs.toFixed()} ms later`)
+  expect(awayMs + servingMs).toBeLessThan(SERVING_MS_MAX)
+}
+
+const sorted = (values: Iterable<string>) => [...values].toSorted()
+
+/** Everything acknowledged is in the tables and on the streams, once. */
+async function expectStored({ database: { db } }: OwnPostgres, { done }: Load): Promise<void> {
+  const ids = (kind: Task['kind']) => sorted(done.filter((t) => t.kind === kind).map((t) => t.id))
+  const messages = await db.sql<{ id: string }[]>`select id from messages`
+  expect(sorted(messages.map((row) => row.id))).toEqual(ids('message'))
+  await until(async () => (await db.sql`select from outbox limit 1`).length === 0, 'all numbered')
+  const notes = await db.sql<{ text: string }[]>`
+    select e.payload::json->>'text' as text from stream_events e
+    join stream_heads h on h.id = e.head where h.channel = 'lab:restart'`
+  expect(sorted(notes.map((row) => row.text))).toEqual(ids('note'))
+  const onStreams = await db.sql<{ id: string }[]>`
+    select m.id from stream_events e join stream_heads h on h.id = e.head
+    join messages m on m.conversation = e.ref_a and m.number = e.ref_b
+    where h.channel like 'user:%'`
+  // On the streams of both.
+  expect(sorted(onStreams.map((row) => row.id))).toEqual(
+    sorted([...ids('message'), ...ids('message')]),
+  )
+}
+
+/** Every socket that stayed open has seen every event, once and in order. */
+async function expectSeen({ database: { db } }: OwnPostgres, watchers: readonly Watcher[]) {
+  for (const { client, channel, from } of watchers) {
+    const [head] = await db.sql`
+      select top::int as top from stream_heads where channel = ${channel}`
+    const offsets = () =>
+      client.frames
+        .filter((frame) => frame.channel === channel && frame.id === undefined)
+        .map((frame) => frame.offset as number)
+    await until(() => Math.max(...offsets()) >= head.top, `${channel} up to ${head.top}`, 5_000)
+    expect(faultsOf(offsets(), from)).toEqual(FAULTLESS)
+  }
+}
+
+describe('the database restarts under load', () => {
+  test('with one instance', () => ordeal(1))
+  test('with two instances on Postgres notifications', () => ordeal(2))
+})

@@ -1,0 +1,66 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.ts'
+import { isAlive } from '../../db/embedded/postmaster.ts'
+import { openDatabase } from '../../db/client.ts'
+import { prepareDatabase } from '../../db/roles.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import type { TestDatabase } from './database.ts'
+import { quietLog } from './log.ts'
+import { until } from './wait.ts'
+
+/** How PostgreSQL is told to go: fast, immediate (as in a crash), or not at all. */
+export type Ending = 'SIGINT' | 'SIGQUIT' | 'SIGKILL'
+
+/** A PostgreSQL of a test's own, durable as in production, that can be taken away and brought back. */
+export interface OwnPostgres {
+  readonly database: TestDatabase
+  /** Ends it and waits until it is gone. */
+  end(how: Ending): Promise<void>
+  /** Starts it again, on the same port. */
+  start(): Promise<void>
+  remove(): Promise<void>
+}
+
+/** Starts one, with a migrated database. */
+export async function ownPostgres(): Promise<OwnPostgres> {
+  const folder = mkdtempSync(join(tmpdir(), 'rialto-postgres-'))
+  const settings = { max_connections: '200' }
+  const launch = () => startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), settings })
+  let postgres: EmbeddedPostgres | undefined = await launch()
+  const { ownerUrl, port } = postgres
+  const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
+  const db = openDatabase({ url, clock: systemClock })
+
+  const tryLaunch = async () => {
+    try {
+      postgres = await launch()
+      return true
+    } catch (error) {
+      // The back ends of one that was killed still hold its memory.
+      if (/shared memory|did not start/.test((error as Error).message)) return false
+      throw error
+    }
+  }
+  return {
+    database: { url, ownerUrl, db, drop: () => Promise.resolve() },
+    async end(how) {
+      if (postgres === undefined) return
+      const { pid, stop } = postgres
+      process.kill(pid, how)
+      await until(() => !isAlive(pid), 'PostgreSQL is gone')
+      await stop()
+      postgres = undefined
+    },
+    async start() {
+      await until(tryLaunch, 'PostgreSQL runs again')
+      if (postgres?.port !== port) throw new Error('PostgreSQL came back on another port')
+    },
+    async remove() {
+      await db.close()
+      await postgres?.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
