@@ -47,6 +47,8 @@ export async function seed(ownerUrl: string, users: readonly BenchUser[]): Promi
           )}
         ) as c(conversation, one, other)`
     })
+    // They have been here before: a reconnect storm does not make streams.
+    await sql`insert into stream_heads (channel) select 'user:' || id from users order by id`
     await sql`analyze users, sessions, conversations`
   } finally {
     await sql.close()

@@ -52,8 +52,8 @@ export class Connection implements Subscriber {
 
   constructor(
     readonly id: string,
-    readonly address: string,
-    readonly userAgent: string | undefined,
+    /** The client's address where a trusted proxy has told it. */
+    private readonly forwarded: string | undefined,
     actor: Actor | undefined,
   ) {
     this.actor = actor
@@ -64,8 +64,9 @@ export class Connection implements Subscriber {
     return (this.info ??= {
       id: this.id,
       transport: 'socket',
-      address: this.address,
-      userAgent: this.userAgent,
+      address: this.forwarded ?? this.socket?.remoteAddress ?? '',
+      // Only signing in asks for it, and nobody signs in over a socket.
+      userAgent: undefined,
       connectionId: this.id,
     })
   }

@@ -14,7 +14,7 @@ import { createHub, type Hub, type StreamEvent } from './hub.ts'
 import { type Instances, startInstances } from './instances.ts'
 import { createPresence, type PresenceChange, type PresenceTable } from './presence.ts'
 import { createSockets, type Sockets } from './sockets.ts'
-import { createStreamBatch } from './streams/batch.ts'
+import { type BatchParts, createStreamBatch } from './streams/batch.ts'
 import { createHeads } from './streams/heads.ts'
 import { createMutex } from './streams/mutex.ts'
 import { insertOutbox } from './streams/outbox.ts'
@@ -59,6 +59,8 @@ export interface CoreParts {
 
 /** A lost tail is found within this time, in ms. */
 const TAILS_MS = 2_000
+/** How long after its line was lost a commit may still come through, in ms; statements take 30 s. */
+const DOUBT_MS = 60_000
 
 /** Starts streams, hub, bus and presence of an instance. */
 export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
@@ -125,10 +127,14 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     const rows = events.map((e) => [e.channel, e.offset, e.type, e.payload] as const)
     bus.send(['events', rows])
   }
-  const writer = startWriter({ db, clock, log, heads, recovery, registry, publish: publishEvents })
+  let doubtfulUntilMs = 0
+  const doubt = () => (doubtfulUntilMs = clock.monotonicMs() + DOUBT_MS)
+  const streamParts = { clock, log, db, heads, recovery, registry, publish: publishEvents, doubt }
+  const writer = startWriter(streamParts)
   const lag = observeOutbox(parts)
   const tails = clock.setInterval(() => {
-    if (broker.kind !== 'memory' && instances.others().size > 0) void checkTails()
+    const doubtful = clock.monotonicMs() < doubtfulUntilMs
+    if (doubtful || instances.others().size > 0) void checkTails()
   }, TAILS_MS)
 
   return {
@@ -138,9 +144,7 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     presence,
     broker,
     instances,
-    streams: streamsPort(writer, () =>
-      createStreamBatchFor(heads, publishEvents, () => writer.kick()),
-    ),
+    streams: streamsPort(writer, streamParts),
     announcer: announcerPort({ sockets, presence, bus, publish: (t, f) => publish(t, f) }),
     publishThrough: (through) => (publish = through),
     listen: (on) => (listeners = on),
@@ -165,25 +169,16 @@ function chooseBroker(parts: CoreParts, others: () => boolean): Broker {
   return createPostgresBroker(databaseUrl, db, log, others)
 }
 
-type BatchMaker = (sql: Parameters<Streams['batch']>[0]) => ReturnType<Streams['batch']>
-
-function createStreamBatchFor(
-  heads: ReturnType<typeof createHeads>,
-  publish: (events: readonly StreamEvent[]) => void,
-  queued: () => void,
-): BatchMaker {
+function streamsPort(writer: Writer, parts: Omit<BatchParts, 'numbering' | 'queued'>): Streams {
+  const { heads, publish, doubt } = parts
   const numbering = createMutex()
-  return (sql) => createStreamBatch(sql, { heads, numbering, publish, queued })
-}
-
-function streamsPort(writer: Writer, maker: () => BatchMaker): Streams {
-  const batch = maker()
+  const batchParts = { heads, numbering, publish, queued: () => writer.kick(), doubt }
   return {
     async enqueue(sql, emissions) {
       await insertOutbox(sql, emissions)
     },
     committed: () => writer.kick(),
-    batch,
+    batch: (sql) => createStreamBatch(sql, batchParts),
   }
 }
 

@@ -155,9 +155,10 @@ export function createGateway(parts: GatewayParts): Gateway {
   }
 
   const accept = (request: Request, server: Server<Connection>, who: Credentials, actor?: Actor) => {
-    const address = clientAddress(request, server.requestIP(request)?.address ?? '', proxies)
-    const userAgent = request.headers.get('user-agent')?.slice(0, 256) ?? undefined
-    const data = new Connection(uuidv7(), address, userAgent, actor)
+    const forwarded = proxies.none
+      ? undefined
+      : clientAddress(request, server.requestIP(request)?.address ?? '', proxies)
+    const data = new Connection(uuidv7(), forwarded, actor)
     const upgraded = server.upgrade(request, {
       data,
       ...(who.protocol ? { headers: { 'Sec-WebSocket-Protocol': PROTOCOL } } : {}),

@@ -6,6 +6,9 @@ import { features } from './features.ts'
 import { startServer } from './server.ts'
 import { VERSION } from './version.ts'
 
+/** A signal that comes so much later than the first is somebody who will not wait. */
+const IMPATIENT_MS = 1_000
+
 /** Says where everything is: to people in development, to the log always. */
 function announce(config: Config, port: number, log: Logger): void {
   const scheme = config.tls === undefined ? '' : 's'
@@ -38,10 +41,14 @@ async function main(): Promise<void> {
   const server = await startServer({ config, log })
   announce(config, server.port, log)
 
-  let leaving = false
+  let leavingSinceMs: number | undefined
   const leave = (signal: string) => {
-    if (leaving) process.exit(1)
-    leaving = true
+    if (leavingSinceMs !== undefined) {
+      // A terminal's Ctrl-C comes to the whole group, and once more through the launcher.
+      if (systemClock.monotonicMs() - leavingSinceMs > IMPATIENT_MS) process.exit(1)
+      return
+    }
+    leavingSinceMs = systemClock.monotonicMs()
     log.info('going away', { signal })
     void server
       .stop()

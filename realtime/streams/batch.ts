@@ -16,6 +16,8 @@ export interface BatchParts {
   readonly publish: (events: readonly StreamEvent[]) => void
   /** Some emissions went to the outbox. */
   readonly queued: () => void
+  /** A commit may have counted though its answer was lost: then nobody publishes its events. */
+  readonly doubt: () => void
 }
 
 interface Claimed {
@@ -75,7 +77,10 @@ export function createStreamBatch(sql: SQL, parts: BatchParts): StreamBatch {
         ...(rest.length === 0 ? [] : [insertOutbox(sql, rest)]),
         pipelined(sql`commit`),
       ]
-      const results = await Promise.all(statements)
+      const results = await Promise.all(statements).catch((error: unknown) => {
+        parts.doubt()
+        throw error
+      })
       // After an error inside a pipeline, `commit` itself answers ROLLBACK and no error.
       if ((results.at(-1) as { command?: string }).command === 'ROLLBACK') {
         throw new Failure('internal', 'The transaction was rolled back')

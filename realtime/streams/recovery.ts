@@ -191,15 +191,17 @@ async function answer(
   asked: readonly Waiting[],
 ): Promise<void> {
   try {
-    await heads.ensure(asked.map(({ channel }) => channel))
-    const rows = await db.read((sql) => selectRows(sql, heads, missedQuery, asked))
+    const plain = asked.every(({ since }) => since === undefined)
+    if (!plain) await heads.ensure(asked.map(({ channel }) => channel))
+    const rows = plain
+      ? await selectTops(db, heads, asked)
+      : await db.read((sql) => selectMissed(sql, heads, missedQuery, asked))
     const byIndex = new Array<MissedRow | undefined>(asked.length)
     for (const row of rows) byIndex[row.n - 1] = row
     for (const [n, { channel, since, resolve }] of asked.entries()) {
       const { top, count, text } = byIndex[n] ?? { top: 0, count: 0, text: null }
       const { epoch } = heads.known(channel) as Head
-      const whole =
-        since?.epoch === epoch && since.offset <= top && count === top - since.offset
+      const whole = since?.epoch === epoch && since.offset <= top && count === top - since.offset
       resolve({ epoch, top, missed: whole ? { count, text: text ?? '' } : undefined })
     }
   } catch (error) {
@@ -207,21 +209,38 @@ async function answer(
   }
 }
 
-function selectRows(
+/** Positions alone, by name: one query also for those who connect for the first time here. */
+async function selectTops(
+  db: Database,
+  heads: Heads,
+  asked: readonly Waiting[],
+): Promise<MissedRow[]> {
+  const names = textArray(asked.map(({ channel }) => channel))
+  const select = () =>
+    db.read(
+      (sql) => sql<(MissedRow & Head & { channel: string })[]>`
+        select u.n::int as n, h.id::float8 as id, h.channel, h.epoch, h.top::float8 as top,
+          0 as count, null as text
+        from unnest(${names}::text::text[]) with ordinality u(channel, n)
+        join stream_heads h on h.channel = u.channel`,
+    )
+  let rows = await select()
+  if (rows.length < asked.length) {
+    await heads.ensure(asked.map(({ channel }) => channel))
+    rows = await select()
+  }
+  for (const { channel, id, epoch } of rows) heads.remember(channel, { id, epoch })
+  return rows
+}
+
+function selectMissed(
   sql: SQL,
   heads: Heads,
   missedQuery: string,
   asked: readonly Waiting[],
 ): Promise<MissedRow[]> {
-  const ids = plainArray(asked.map(({ channel }) => heads.known(channel)?.id))
-  if (asked.every(({ since }) => since === undefined)) {
-    return sql<MissedRow[]>`
-      select u.n::int as n, h.top::float8 as top, 0 as count, null as text
-      from unnest(${ids}::text::bigint[]) with ordinality u(id, n)
-      join stream_heads h on h.id = u.id`
-  }
   return sql.unsafe<MissedRow[]>(missedQuery, [
-    ids,
+    plainArray(asked.map(({ channel }) => heads.known(channel)?.id)),
     quotedArray(asked.map(({ since }) => since?.epoch ?? null)),
     plainArray(asked.map(({ since }) => since?.offset)),
   ])

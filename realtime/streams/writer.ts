@@ -30,6 +30,8 @@ export interface WriterParts {
   readonly recovery: Recovery
   readonly registry: Registry
   readonly publish: (events: readonly StreamEvent[]) => void
+  /** A round has failed, perhaps after its commit: then nobody has published its events. */
+  readonly doubt: () => void
 }
 
 /** Starts the writer of this instance. */
@@ -49,6 +51,7 @@ export function startWriter(parts: WriterParts): Writer {
         if (round.more) wanted = true
       } catch (error) {
         parts.log.warn('stream writer failed, trying again', { error })
+        parts.doubt()
         await parts.clock.sleep(POLL_MS)
         wanted = true
       }

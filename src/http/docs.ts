@@ -4,8 +4,9 @@ import { asyncApi } from './asyncapi.ts'
 import type { RouteLog } from './access-log.ts'
 import type { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
+import type { MountedRoute } from './fallback.ts'
 import { openApi } from './openapi.ts'
-import { type SystemRoute, systemRoute } from './system.ts'
+import { systemRoute } from './system.ts'
 
 const ASSETS = '/api-docs'
 
@@ -57,7 +58,7 @@ const FILES = {
 }
 
 /** The page of the documentation, its files, and the documents themselves. */
-export function docsRoutes(edge: Edge): SystemRoute[] {
+export function docsRoutes(edge: Edge): MountedRoute[] {
   const { registry, config } = edge.kernel
   const { version } = edge
   // Written at the first request: a start should not wait for what few ask for.
@@ -76,7 +77,7 @@ export function docsRoutes(edge: Edge): SystemRoute[] {
   ]
 }
 
-function fileRoutes(edge: Edge): SystemRoute[] {
+function fileRoutes(edge: Edge): MountedRoute[] {
   const folder = dirname(Bun.resolveSync('swagger-ui-dist/package.json', import.meta.dir))
   return Object.entries(FILES).map(([name, type]) => {
     // The tag follows the content: another version of the package has other files.
@@ -89,7 +90,7 @@ function fileRoutes(edge: Edge): SystemRoute[] {
   })
 }
 
-function textRoute(edge: Edge, path: string, type: string, text: () => string): SystemRoute {
+function textRoute(edge: Edge, path: string, type: string, text: () => string): MountedRoute {
   let tag: string | undefined
   return systemRoute(edge, path, (call, log) => {
     tag ??= `"${Bun.hash(text()).toString(36)}"`

@@ -1,38 +1,70 @@
-import type { Registry } from '../kernel/feature.ts'
 import { Failure } from '../kernel/errors.ts'
 import { admit } from './admission.ts'
 import { answerEmpty, answerFailure } from './answer.ts'
 import { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
-import { type Endpoint, PREFIXES } from './mount.ts'
+import type { Endpoint } from './mount.ts'
+
+/** A route as the routers take it. */
+export interface MountedRoute {
+  readonly method: string
+  /** With the prefix; parameters begin with a colon. */
+  readonly path: string
+  readonly endpoint: Endpoint
+}
 
 /** Which methods a path has; only asked when a request has found no route. */
 export type MethodTable = (path: string) => string[]
 
-/** Collects the methods of every path, operations and system routes alike. */
-export function methodTable(registry: Registry, systemPaths: readonly string[]): MethodTable {
-  const table = new Map<string, Set<string>>()
-  const add = (path: string, method: string) => {
-    const methods = table.get(path) ?? new Set()
-    table.set(path, methods.add(method))
-    if (method === 'GET') methods.add('HEAD')
+const isStatic = (path: string) => !path.includes(':')
+
+/** Collects the methods of every path. As in OpenAPI, a literal path wins over a template. */
+export function methodTable(mounted: readonly Omit<MountedRoute, 'endpoint'>[]): MethodTable {
+  const table = new Map<string, string[]>()
+  for (const { method, path } of mounted) {
+    const methods = table.get(path) ?? []
+    table.set(path, methods)
+    methods.push(...(method === 'GET' ? ['GET', 'HEAD'] : [method]))
   }
-  for (const path of systemPaths) add(path, 'GET')
-  for (const { routes } of registry.operations.values()) {
-    for (const { method, path } of routes) for (const each of PREFIXES) add(each + path, method)
-  }
-  const patterns = [...table].map(([path, methods]) => ({ parts: path.split('/'), methods }))
+  const templates = [...table]
+    .filter(([path]) => !isStatic(path))
+    .map(([path, methods]) => ({ parts: path.split('/'), methods }))
 
   return (path) => {
-    const parts = path.replace(/(?<=.)\/$/, '').split('/')
-    const found = patterns.filter((pattern) => matches(pattern.parts, parts))
-    return [...new Set(found.flatMap(({ methods }) => [...methods]))].toSorted()
+    const trimmed = path.replace(/(?<=.)\/$/, '')
+    const literal = table.get(trimmed)
+    if (literal !== undefined) return literal.toSorted()
+    const parts = trimmed.split('/')
+    const found = templates.filter((template) => matches(template.parts, parts))
+    return [...new Set(found.flatMap(({ methods }) => methods))].toSorted()
   }
 }
 
-function matches(pattern: readonly string[], parts: readonly string[]): boolean {
-  if (pattern.length !== parts.length) return false
-  return pattern.every((part, i) => (part.startsWith(':') ? parts[i] !== '' : part === parts[i]))
+function matches(template: readonly string[], parts: readonly string[]): boolean {
+  if (template.length !== parts.length) return false
+  return template.every((part, i) => (part.startsWith(':') ? parts[i] !== '' : part === parts[i]))
+}
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+/**
+ * Routes that answer 405 for the methods which a literal path does not have. Without them,
+ * `DELETE /users/me` would be a `DELETE /users/:id`.
+ */
+export function refusedMethods(
+  mounted: readonly MountedRoute[],
+  methodsOf: MethodTable,
+  fallback: Endpoint,
+): MountedRoute[] {
+  const paths = new Set(mounted.map(({ path }) => path).filter(isStatic))
+  return [...paths].flatMap((path) => {
+    const has = methodsOf(path)
+    return METHODS.filter((method) => !has.includes(method)).map((method) => ({
+      method,
+      path,
+      endpoint: fallback,
+    }))
+  })
 }
 
 /** Where the path begins in an address; without a valid `Host` there is nothing before it. */

@@ -10,18 +10,23 @@
 import type { BunRequest } from 'bun'
 import { Elysia } from 'elysia'
 import { Failure } from '../kernel/errors.ts'
-import type { Route } from '../kernel/operation.ts'
 import { createAccessLog } from './access-log.ts'
 import { trustedProxies } from './address.ts'
 import { answerFailure } from './answer.ts'
 import { RestCall } from './call.ts'
 import { docsRoutes } from './docs.ts'
 import type { Edge, HttpOptions } from './edge.ts'
-import { fallbackEndpoint, methodTable, optionsEndpoint } from './fallback.ts'
+import {
+  fallbackEndpoint,
+  methodTable,
+  type MountedRoute,
+  optionsEndpoint,
+  refusedMethods,
+} from './fallback.ts'
 import { createAnswerHeaders } from './headers.ts'
 import { type Endpoint, operationEndpoint, positional, PREFIXES } from './mount.ts'
 import { createAddressQuota } from './quota.ts'
-import { type SystemRoute, systemRoutes } from './system.ts'
+import { systemRoutes } from './system.ts'
 import { encryptionCheck } from './transport.ts'
 
 /** What the edge asks of `Bun.serve`. */
@@ -73,24 +78,39 @@ export function createHttp(options: HttpOptions): Http {
       }
     }
 
-  const mounted = operationRoutes(edge)
-  const reads = mounted.filter(({ method }) => method === 'GET')
+  const mounted = mountedRoutes(edge)
   return {
     fetch: guarded(createRouter(edge, mounted)),
     routes: Object.fromEntries(
-      reads.map(({ path, endpoint }) => [
-        path,
-        { GET: guarded((request: BunRequest) => endpoint(request, request.params)) },
-      ]),
+      mounted.operations
+        .filter(({ method }) => method === 'GET')
+        .map(({ path, endpoint }) => [
+          path,
+          { GET: guarded((request: BunRequest) => endpoint(request, request.params)) },
+        ]),
     ),
   }
 }
 
-interface MountedRoute {
-  readonly method: Route['method']
-  /** With the names of its parameters by position. */
-  readonly path: string
-  readonly endpoint: Endpoint
+interface Mounted {
+  /** The operations, and the methods that their literal paths refuse. */
+  readonly operations: readonly MountedRoute[]
+  readonly system: readonly MountedRoute[]
+  readonly fallback: Endpoint
+  readonly options: Endpoint
+}
+
+function mountedRoutes(edge: Edge): Mounted {
+  const system = [...systemRoutes(edge), ...docsRoutes(edge)]
+  const operations = operationRoutes(edge)
+  const methodsOf = methodTable([...system, ...operations])
+  const fallback = fallbackEndpoint(edge, methodsOf)
+  return {
+    operations: [...operations, ...refusedMethods(operations, methodsOf, fallback)],
+    system,
+    fallback,
+    options: optionsEndpoint(edge, methodsOf),
+  }
 }
 
 function operationRoutes(edge: Edge): MountedRoute[] {
@@ -112,21 +132,17 @@ type Router = (request: Request) => Response | Promise<Response>
  * Elysia finds the route and calls its endpoint; it validates, parses and derives nothing, which
  * would cost a tenth of the rate.
  */
-function createRouter(edge: Edge, mounted: readonly MountedRoute[]): Router {
+function createRouter(edge: Edge, { operations, system, fallback, options }: Mounted): Router {
   const app = new Elysia({
     normalize: false,
     // Where Elysia looks for the path: by default it takes `http://a.b/c/d` for `/d`.
     handler: { standardHostname: edge.kernel.config.tls !== undefined },
   })
-  const system = [...systemRoutes(edge), ...docsRoutes(edge)]
-  for (const { path, endpoint } of system) app.get(path, handlerOf(endpoint))
-  for (const { method, path, endpoint } of mounted) app.route(method, path, handlerOf(endpoint))
-  const methodsOf = methodTable(
-    edge.kernel.registry,
-    system.map(({ path }) => path),
-  )
-  app.options('/*', handlerOf(optionsEndpoint(edge, methodsOf)))
-  app.all('/*', handlerOf(fallbackEndpoint(edge, methodsOf)))
+  for (const { method, path, endpoint } of [...system, ...operations]) {
+    app.route(method, path, handlerOf(endpoint))
+  }
+  app.options('/*', handlerOf(options))
+  app.all('/*', handlerOf(fallback))
   app.compile()
   const hostless = hostlessRouter(system)
   return (request) => (request.url.startsWith('http') ? app.fetch(request) : hostless(request))
@@ -136,7 +152,7 @@ function createRouter(edge: Edge, mounted: readonly MountedRoute[]): Router {
  * HTTP/1.0 without a `Host` (probes of load balancers), or with one that is no host: Bun gives no
  * full address then, and Elysia would look for the path in the wrong place.
  */
-function hostlessRouter(system: readonly SystemRoute[]): Router {
+function hostlessRouter(system: readonly MountedRoute[]): Router {
   const endpoints = new Map(system.map(({ path, endpoint }) => [path, endpoint]))
   return (request) => {
     const endpoint = request.method === 'GET' ? endpoints.get(request.url) : undefined

@@ -6,19 +6,14 @@ import type { RouteLog } from './access-log.ts'
 import { isLoopback } from './address.ts'
 import { RestCall } from './call.ts'
 import type { Edge, PartState } from './edge.ts'
+import type { MountedRoute } from './fallback.ts'
 import type { Endpoint } from './mount.ts'
-
-/** A GET route that is no operation. */
-export interface SystemRoute {
-  readonly path: string
-  readonly endpoint: Endpoint
-}
 
 /** Answers one call of a system route. */
 export type SystemAnswer = (call: RestCall, log: RouteLog) => Response | Promise<Response>
 
-/** Makes a system route; whatever it throws becomes a problem. */
-export function systemRoute(edge: Edge, path: string, answer: SystemAnswer): SystemRoute {
+/** Makes a GET route that is no operation; whatever it throws becomes a problem. */
+export function systemRoute(edge: Edge, path: string, answer: SystemAnswer): MountedRoute {
   const log = edge.accessLog('GET', path)
   const endpoint: Endpoint = (request) => {
     const call = new RestCall(edge, request)
@@ -30,11 +25,11 @@ export function systemRoute(edge: Edge, path: string, answer: SystemAnswer): Sys
       return failed(error)
     }
   }
-  return { path, endpoint }
+  return { method: 'GET', path, endpoint }
 }
 
 /** Health, metrics, the index, and silence for browsers that look for an icon. */
-export function systemRoutes(edge: Edge): SystemRoute[] {
+export function systemRoutes(edge: Edge): MountedRoute[] {
   const json = (path: string, value: unknown) =>
     systemRoute(edge, path, (call, log) => answerJson(edge, call, log, 200, value))
   return [
@@ -56,7 +51,7 @@ export function systemRoutes(edge: Edge): SystemRoute[] {
 }
 
 /** Asks the parts once for all who ask at the same time: strangers may call this. */
-function readinessRoute(edge: Edge): SystemRoute {
+function readinessRoute(edge: Edge): MountedRoute {
   let asking: Promise<Record<string, PartState>> | undefined
   return systemRoute(edge, '/health/ready', async (call, log) => {
     asking ??= edge.readiness().finally(() => (asking = undefined))
@@ -67,7 +62,7 @@ function readinessRoute(edge: Edge): SystemRoute {
   })
 }
 
-function metricsRoute(edge: Edge): SystemRoute {
+function metricsRoute(edge: Edge): MountedRoute {
   const { metrics } = edge.kernel
   return systemRoute(edge, '/metrics', (call, log) => {
     checkMetricsAccess(edge, call)

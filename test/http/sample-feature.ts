@@ -63,6 +63,17 @@ const listPools = operation('pools.list', {
   run: async (_, given) => ({ items: [pool], next_cursor: null, echo: given }),
 })
 
+/** A literal path without the GET that `/pools/:id` beside it has. */
+const importPools = operation('pools.import', {
+  summary: 'Imports pools',
+  rest: 'POST /pools/import',
+  access: user(),
+  limit: 'write',
+  input: input({}),
+  output: t.Object({}),
+  immediate: () => ({}),
+})
+
 /** POST with a body and a path parameter of the same name as a field; created. */
 const createPosition = operation('positions.create', {
   summary: 'Opens a position',
@@ -194,6 +205,7 @@ export const sampleFeature = feature({
     getPool,
     getMine,
     listPools,
+    importPools,
     createPosition,
     putProfile,
     deletePool,
