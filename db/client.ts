@@ -39,7 +39,12 @@ export interface DatabaseOptions {
 const CONNECTIONS_MAX = 20
 
 /** Opens the pool; connects at first use. */
-export function openDatabase({ url, clock, max = CONNECTIONS_MAX, role }: DatabaseOptions): Database {
+export function openDatabase({
+  url,
+  clock,
+  max = CONNECTIONS_MAX,
+  role,
+}: DatabaseOptions): Database {
   const client = new SQL({
     url,
     max,

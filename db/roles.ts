@@ -71,7 +71,9 @@ async function createRole(sql: SQL, role: string, password: string | undefined):
       quote_ident(current_database()) as database`
   const secret = password === undefined ? '' : `password ${names.password}`
   // Of an existing role only a superuser may name the other attributes, even to leave them off.
-  const attributes = names.present ? '' : 'nosuperuser nocreatedb nocreaterole noinherit noreplication'
+  const attributes = names.present
+    ? ''
+    : 'nosuperuser nocreatedb nocreaterole noinherit noreplication'
   await sql.unsafe(
     `${names.present ? 'alter' : 'create'} role ${names.role} login ${attributes} ${secret}`,
   )

@@ -33,7 +33,7 @@ export function constraintOf(error: unknown): string | undefined {
 }
 
 /** Serialisation failure or deadlock: the transaction did nothing and may simply run again. */
-export function isSerializationFailure(error: unknown): boolean {
+function isSerializationFailure(error: unknown): boolean {
   const state = sqlState(error)
   return state === '40001' || state === '40P01'
 }

@@ -4,7 +4,10 @@ import type { Scheduled } from './schedule.ts'
 
 /** Runs jobs at their times; returns how to stop. Runs of one job never overlap. */
 export function startScheduler(kernel: Kernel, schedule: readonly Scheduled[]): () => void {
-  const runs = kernel.metrics.counter('job_runs_total', 'Runs of scheduled jobs', ['job', 'outcome'])
+  const runs = kernel.metrics.counter('job_runs_total', 'Runs of scheduled jobs', [
+    'job',
+    'outcome',
+  ])
   const crons = schedule.map(({ job, at }) => {
     const options = {
       name: `${kernel.config.port}-${job.name}-${kernel.clock.monotonicMs()}`,

@@ -1,7 +1,7 @@
 import type { Job } from '../src/kernel/job.ts'
 
 /** How long events stay recoverable, and how many of one channel at most. */
-export const STREAM_RETENTION = { days: 3, eventsMax: 10_000 }
+const STREAM_RETENTION = { days: 3, eventsMax: 10_000 }
 
 /** Rows removed in one statement, so that no lock is held for long. */
 const ROWS_AT_ONCE = 5_000
@@ -24,7 +24,8 @@ export const trimStreams: Job = {
       const removed = await db.sql`
         delete from stream_events where (head, position) in (
           select e.head, e.position from stream_heads h
-          join stream_events e on e.head = h.id and e.position <= h.top - ${STREAM_RETENTION.eventsMax}
+          join stream_events e
+            on e.head = h.id and e.position <= h.top - ${STREAM_RETENTION.eventsMax}
           where h.top > ${STREAM_RETENTION.eventsMax}
           limit ${ROWS_AT_ONCE})`
       if (removed.count < ROWS_AT_ONCE) break

@@ -53,9 +53,16 @@ export function createBus(broker: Broker, from: string, on: BusHandlers): Bus {
     if (sender === from) return
     for (const message of messages) {
       if (message[0] !== 'events') on.other(sender, message)
-      else on.events(message[1].map(([channel, offset, type, payload]) => (
-        { channel, offset, type, payload, skip: undefined }
-      )))
+      else
+        on.events(
+          message[1].map(([channel, offset, type, payload]) => ({
+            channel,
+            offset,
+            type,
+            payload,
+            skip: undefined,
+          })),
+        )
     }
   }
   return {

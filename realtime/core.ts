@@ -59,7 +59,7 @@ export interface CoreParts {
 
 /** A lost tail is found within this time, in ms. */
 const TAILS_MS = 2_000
-/** How long after its line was lost a commit may still come through, in ms; statements take 30 s. */
+/** How long after its line was lost a commit may still come through; statements take 30 s. */
 const DOUBT_MS = 60_000
 
 /** Starts streams, hub, bus and presence of an instance. */

@@ -84,7 +84,10 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
       // Earlier calls of the same batch are still to be answered, and answers keep the order.
       if (connection.last === undefined) return fail(connection, frame, error)
       connection.chained = true
-      return track(connection, connection.last.then(() => fail(connection, frame, error)))
+      return track(
+        connection,
+        connection.last.then(() => fail(connection, frame, error)),
+      )
     }
     if (!(outcome instanceof Promise)) return acknowledge(connection, frame, outcome)
     if (operation.form.kind === 'batch' && frame.key === undefined) {
@@ -109,7 +112,10 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
     if (Object.hasOwn(words, frame.type)) {
       const answer = words[frame.type as WordName](connection, frame)
       if (answer !== undefined) {
-        track(connection, answer.catch((error: unknown) => fail(connection, frame, error)))
+        track(
+          connection,
+          answer.catch((error: unknown) => fail(connection, frame, error)),
+        )
       }
       return
     }

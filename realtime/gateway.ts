@@ -1,7 +1,7 @@
 import type { Server, WebSocketHandler } from 'bun'
 import type { Authenticator } from '../src/auth/index.ts'
-import { clientAddress, trustedProxies } from '../src/http/address.ts'
-import { originAllowed } from '../src/http/headers.ts'
+import { clientAddress, trustedProxies } from '../src/kernel/address.ts'
+import { originAllowed } from '../src/kernel/origins.ts'
 import { ERRORS, Failure } from '../src/kernel/errors.ts'
 import type { Executor } from '../src/kernel/execute.ts'
 import { uuidv7 } from '../src/kernel/ids.ts'
@@ -154,7 +154,12 @@ export function createGateway(parts: GatewayParts): Gateway {
     if (connection.actor !== undefined) core.presence.disconnected(connection.actor.userId)
   }
 
-  const accept = (request: Request, server: Server<Connection>, who: Credentials, actor?: Actor) => {
+  const accept = (
+    request: Request,
+    server: Server<Connection>,
+    who: Credentials,
+    actor?: Actor,
+  ) => {
     const forwarded = proxies.none
       ? undefined
       : clientAddress(request, server.requestIP(request)?.address ?? '', proxies)

@@ -92,7 +92,7 @@ export interface HubParts {
 }
 
 /** The frame of an event in the native dialect: serialised once for all its readers. */
-export function eventFrame(event: StreamEvent): string {
+function eventFrame(event: StreamEvent): string {
   const { type, channel, offset, payload } = event
   return `{"type":"${type}","channel":"${channel}","offset":${offset},"payload":${payload}}`
 }
@@ -114,7 +114,11 @@ export function createHub(parts: HubParts): Hub {
   const drain = (state: ChannelState) => {
     const { early } = state
     if (early === undefined) return
-    for (let next = early.get(state.last + 1); next !== undefined; next = early.get(state.last + 1)) {
+    for (
+      let next = early.get(state.last + 1);
+      next !== undefined;
+      next = early.get(state.last + 1)
+    ) {
       early.delete(next.offset)
       deliver(state, next)
     }
@@ -151,7 +155,7 @@ export function createHub(parts: HubParts): Hub {
     }
     const { name, last } = state
     parts.log.warn('stream gap cannot be filled', { channel: name, after: last, top })
-    for (const member of [...state.members]) member.insufficient(name)
+    for (const member of Array.from(state.members)) member.insufficient(name)
     state.last = top
     state.epoch = epoch
   }

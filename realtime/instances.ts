@@ -20,7 +20,10 @@ const HEARTBEAT_MS = 2_000
 /** Silent for this long by the database's clock: gone. */
 const DEAD_AFTER_SECONDS = 10
 
-/** Registers this instance and keeps watching the others. While the database is away, nobody is declared dead. */
+/**
+ * Registers this instance and keeps watching the others. While the database is away, nobody is
+ * declared dead.
+ */
 export async function startInstances(
   db: Database,
   clock: Clock,

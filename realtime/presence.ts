@@ -71,8 +71,7 @@ export function createPresence(parts: PresenceParts): PresenceTable {
     for (const users of remote.values()) sum += users.get(userId)?.[0] ?? 0
     return sum
   }
-  const connections = (userId: string) =>
-    (local.get(userId)?.connections ?? 0) + elsewhere(userId)
+  const connections = (userId: string) => (local.get(userId)?.connections ?? 0) + elsewhere(userId)
   const status = (userId: string): PresenceStatus => {
     const own = local.get(userId)
     if (own !== undefined) return own.status

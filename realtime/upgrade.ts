@@ -29,7 +29,11 @@ export function credentialsOf(request: Request): Credentials {
       else if (name.startsWith('bearer.')) token ??= name.slice('bearer.'.length)
     }
   }
-  return { token, ticket: token === undefined ? queryValue(request.url, 'ticket') : undefined, protocol }
+  return {
+    token,
+    ticket: token === undefined ? queryValue(request.url, 'ticket') : undefined,
+    protocol,
+  }
 }
 
 function queryValue(url: string, name: string): string | undefined {

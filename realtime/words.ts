@@ -91,9 +91,7 @@ export const Connected = t.Object({
   session_id: Uuid,
   server_time: Timestamp,
   heartbeat_ms: t.Integer({ minimum: 1 }),
-  subscriptions: t.Array(
-    t.Object({ channel: t.String(), epoch: t.String(), offset: t.Integer() }),
-  ),
+  subscriptions: t.Array(t.Object({ channel: t.String(), epoch: t.String(), offset: t.Integer() })),
 })
 
 /** Compiled checks of the words' payloads. */

@@ -21,7 +21,7 @@ function announce(config: Config, port: number, log: Logger): void {
   const database = config.database.embedded ? `embedded, in ${config.dataDir}` : 'DATABASE_URL'
   log.info('rialto is up', { version: VERSION, ...addresses, database, pid: process.pid })
   if (config.production) return
-  console.log(
+  process.stdout.write(
     [
       '',
       `  Rialto ${VERSION} is up`,
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
 }
 
 await main().catch((error: unknown) => {
-  const text = error instanceof ConfigError ? error.message : error
-  console.error(text)
+  const text = error instanceof ConfigError ? error.message : String((error as Error).stack)
+  process.stderr.write(`${text}\n`)
   process.exit(1)
 })

@@ -1,14 +1,5 @@
 import { sql } from 'drizzle-orm'
-import {
-  bigint,
-  date,
-  index,
-  pgTable,
-  primaryKey,
-  smallint,
-  text,
-  uuid,
-} from 'drizzle-orm/pg-core'
+import { bigint, date, index, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core'
 import { bytea, moment } from './columns.ts'
 
 /**
@@ -18,7 +9,9 @@ import { bytea, moment } from './columns.ts'
 export const streamHeads = pgTable('stream_heads', {
   id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
   channel: text('channel').notNull().unique(),
-  epoch: text('epoch').notNull().default(sql`substr(md5(gen_random_uuid()::text), 1, 8)`),
+  epoch: text('epoch')
+    .notNull()
+    .default(sql`substr(md5(gen_random_uuid()::text), 1, 8)`),
   top: bigint('top', { mode: 'number' }).notNull().default(0),
 })
 
@@ -69,7 +62,9 @@ export const instances = pgTable('instances', {
 export const idempotency = pgTable(
   'idempotency',
   {
-    day: date('day').notNull().default(sql`current_date`),
+    day: date('day')
+      .notNull()
+      .default(sql`current_date`),
     scope: bytea('scope').notNull(),
     fingerprint: bytea('fingerprint').notNull(),
     answer: text('answer').notNull(),

@@ -58,6 +58,7 @@ export function rawAckFrame(id: string, payload: string): string {
   return `{"type":"ack","id":${quoted(id)},"payload":${payload}}`
 }
 
+/** A refusal; with the call's id where it had a usable one. */
 export function errorFrame(id: string | undefined, failure: Failure): string {
   const which = id === undefined ? '' : `"id":${quoted(id)},`
   return `{"type":"error",${which}"payload":${JSON.stringify(errorPayload(failure))}}`
@@ -73,6 +74,7 @@ export function ephemeralFrame(type: string, channel: string, payload: unknown):
   return `{"type":"${type}","channel":${JSON.stringify(channel)},"payload":${text(payload)}}`
 }
 
+/** The answer to `ping`: always, with or without an id. */
 export function pongFrame(id: string | undefined, serverTime: string): string {
   const which = id === undefined ? '' : `"id":${quoted(id)},`
   return `{"type":"pong",${which}"payload":{"server_time":"${serverTime}"}}`
@@ -88,7 +90,8 @@ export function publicationsJson(publications: readonly Publication[]): string {
 
 /** The same as an SQL expression over a stream row `e`, whose type and payload are expressions. */
 export function publicationSql(type: string, payload: string): string {
-  return `'{"offset":' || e.position || ',"type":"' || ${type} || '","payload":' || ${payload} || '}'`
+  const head = `'{"offset":' || e.position || ',"type":"' || ${type} || '"'`
+  return `${head} || ',"payload":' || ${payload} || '}'`
 }
 
 function text(value: unknown): string {

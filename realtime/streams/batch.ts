@@ -4,9 +4,10 @@ import type { Emission } from '../../src/kernel/channel.ts'
 import { Failure } from '../../src/kernel/errors.ts'
 import type { StreamBatch } from '../../src/kernel/kernel.ts'
 import type { StreamEvent } from '../hub.ts'
-import { type Heads, plainArray } from './heads.ts'
+import type { Heads } from './heads.ts'
 import type { Mutex } from './mutex.ts'
 import { insertOutbox } from './outbox.ts'
+import { insertEvents, plainArray } from './rows.ts'
 
 /** What a batch needs of the streams it belongs to. */
 export interface BatchParts {
@@ -154,39 +155,4 @@ function write(
                   ${plainArray([...tops.values()])}::text::bigint[]) u(id, top)
       where h.id = u.id`),
   ]
-}
-
-/** Columns of new stream rows. */
-export interface EventColumns {
-  readonly ids: readonly number[]
-  readonly positions: readonly number[]
-  readonly kinds: readonly number[]
-  readonly refA: readonly (number | null)[]
-  readonly refB: readonly (number | null)[]
-  readonly payloads: readonly (string | null)[]
-}
-
-/** Inserts stream rows; without the payload column where all of them are references. */
-export function insertEvents(sql: SQL, rows: EventColumns): Promise<unknown> {
-  const { ids, positions, kinds, refA, refB, payloads } = rows
-  if (payloads.every((payload) => payload === null)) {
-    return pipelined(sql`
-      insert into stream_events (head, position, kind, ref_a, ref_b)
-      select * from unnest(${plainArray(ids)}::text::bigint[],
-        ${plainArray(positions)}::text::bigint[], ${plainArray(kinds)}::text::smallint[],
-        ${plainArray(refA)}::text::bigint[], ${plainArray(refB)}::text::bigint[])`)
-  }
-  return pipelined(sql`
-    insert into stream_events (head, position, kind, ref_a, ref_b, payload)
-    select * from unnest(${plainArray(ids)}::text::bigint[],
-      ${plainArray(positions)}::text::bigint[], ${plainArray(kinds)}::text::smallint[],
-      ${plainArray(refA)}::text::bigint[], ${plainArray(refB)}::text::bigint[],
-      ${quotedArray(payloads)}::text::text[])`)
-}
-
-/** Text that may be missing: quoted where it is there. */
-export function quotedArray(values: readonly (string | null)[]): string {
-  const literal = (v: string | null) =>
-    v === null ? 'null' : `"${v.replaceAll(/["\\]/g, '\\$&')}"`
-  return `{${values.map(literal).join(',')}}`
 }

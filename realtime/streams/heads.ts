@@ -1,5 +1,6 @@
 import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
+import { textArray } from './rows.ts'
 
 /** What never changes about a channel's stream head, so that it may be remembered. */
 export interface Head {
@@ -21,16 +22,6 @@ export interface Heads {
 
 /** Heads remembered at most; the oldest are forgotten first and simply read again. */
 const KNOWN_MAX = 200_000
-
-/** An array parameter as a text literal: half the client's cost of an array parameter. */
-export function textArray(values: readonly string[]): string {
-  return `{${values.map((v) => `"${v.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`
-}
-
-/** The same for numbers and for nulls, which need no quotes. */
-export function plainArray(values: readonly (number | string | null | undefined)[]): string {
-  return `{${values.map((v) => v ?? 'null').join(',')}}`
-}
 
 /** Makes the table of heads over a database. */
 export function createHeads(db: Database): Heads {

@@ -1,14 +1,14 @@
 import type { SQL } from 'bun'
 import { pipelined } from '../../src/kernel/batcher.ts'
 import type { Emission } from '../../src/kernel/channel.ts'
-import { quotedArray } from './batch.ts'
-import { plainArray, textArray } from './heads.ts'
+import { plainArray, quotedArray, textArray } from './rows.ts'
 
 /** Inserts events without offsets in the caller's transaction: they are as durable as it is. */
 export function insertOutbox(sql: SQL, emissions: readonly Emission[]): Promise<unknown> {
   for (const { event } of emissions) {
     if (event.kind === undefined) throw new Error(`${event.type} is not a durable event`)
   }
+  const payloads = emissions.map(({ ref, payload }) => (ref === undefined ? payload : null))
   return pipelined(sql`
     insert into outbox (channel, kind, ref_a, ref_b, payload)
     select * from unnest(
@@ -16,5 +16,5 @@ export function insertOutbox(sql: SQL, emissions: readonly Emission[]): Promise<
       ${plainArray(emissions.map(({ event }) => event.kind))}::text::smallint[],
       ${plainArray(emissions.map(({ ref }) => ref?.[0]))}::text::bigint[],
       ${plainArray(emissions.map(({ ref }) => ref?.[1]))}::text::bigint[],
-      ${quotedArray(emissions.map((e) => (e.ref === undefined ? e.payload : null)))}::text::text[])`)
+      ${quotedArray(payloads)}::text::text[])`)
 }

@@ -2,8 +2,8 @@ import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
 import type { EventType } from '../../src/kernel/channel.ts'
 import { publicationSql } from '../dialects/native.ts'
-import { quotedArray } from './batch.ts'
-import { type Head, type Heads, plainArray, textArray } from './heads.ts'
+import type { Head, Heads } from './heads.ts'
+import { plainArray, quotedArray, textArray } from './rows.ts'
 
 /** An event as it lies in its stream, rendered. */
 export interface Publication {
@@ -62,7 +62,7 @@ export interface Range {
 }
 
 /** Somebody further behind than this starts anew: reading the current state is cheaper. */
-export const RECOVER_MAX = 1_000
+const RECOVER_MAX = 1_000
 /** Reads joined into one query. */
 const READS_MAX = 200
 
@@ -84,9 +84,7 @@ function expressions(kinds: ReadonlyMap<number, EventType>): { type: string; pay
     // A number that this version does not know was written by a newer one during a deploy.
     type: types.length === 0 ? `'unknown'` : `case e.kind ${types.join(' ')} else 'unknown' end`,
     payload:
-      contents.length === 0
-        ? otherwise
-        : `case e.kind ${contents.join(' ')} else ${otherwise} end`,
+      contents.length === 0 ? otherwise : `case e.kind ${contents.join(' ')} else ${otherwise} end`,
   }
 }
 

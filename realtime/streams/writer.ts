@@ -4,9 +4,9 @@ import type { Clock } from '../../src/kernel/clock.ts'
 import type { Registry } from '../../src/kernel/feature.ts'
 import type { Logger } from '../../src/kernel/log.ts'
 import type { StreamEvent } from '../hub.ts'
-import { insertEvents } from './batch.ts'
-import { type Heads, plainArray, textArray } from './heads.ts'
+import type { Heads } from './heads.ts'
 import type { Recovery } from './recovery.ts'
+import { insertEvents, plainArray, textArray } from './rows.ts'
 
 /** Gives offsets to what waits in the outbox. Every instance runs one; channels are shared out. */
 export interface Writer {
@@ -93,7 +93,7 @@ async function writeRound(parts: WriterParts, after: string): Promise<Round> {
   return { last: full ? (channels.at(-1) as string) : '', more: taken.length > 0 || full }
 }
 
-/** Channels with waiting rows, by hops over the index, so that a backlog of millions costs little. */
+/** Channels with waiting rows, by hops over the index: a backlog of millions costs little. */
 async function waitingChannels(db: Database, after: string): Promise<string[]> {
   const rows = await db.sql<{ channel: string }[]>`
     with recursive hop(channel) as (
@@ -160,11 +160,7 @@ async function take(tx: Tx, parts: WriterParts, channels: readonly string[]): Pr
 }
 
 /** A cache channel keeps its latest event only. */
-async function keepLatest(
-  tx: Tx,
-  registry: Registry,
-  rows: readonly OutboxRow[],
-): Promise<void> {
+async function keepLatest(tx: Tx, registry: Registry, rows: readonly OutboxRow[]): Promise<void> {
   const latest = new Map<number, number>()
   for (const { channel, head, position } of rows) {
     const namespace = channel.slice(0, channel.indexOf(':'))

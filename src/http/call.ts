@@ -1,6 +1,6 @@
 import { uuidv7 } from '../kernel/ids.ts'
 import type { RequestInfo } from '../kernel/operation.ts'
-import { clientAddress } from './address.ts'
+import { clientAddress } from '../kernel/address.ts'
 import type { Edge } from './edge.ts'
 import type { QuotaState } from './quota.ts'
 

@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts'
+import { originAllowed } from '../kernel/origins.ts'
 
 /** Requests of other origins may send these; the rest of the safelisted ones go without saying. */
 const REQUEST_HEADERS =
@@ -9,13 +10,6 @@ const EXPOSED_HEADERS =
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const PREFLIGHT_MAX_AGE_S = 7_200
 const HSTS_MAX_AGE_S = 31_536_000
-
-const LOCAL_PAGE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/
-
-/** Whether pages of `origin` may call this server, over REST and over sockets alike. */
-export function originAllowed(cors: Config['cors'], origin: string): boolean {
-  return cors.origins.includes(origin) || (cors.localhostAllowed && LOCAL_PAGE.test(origin))
-}
 
 /** What an answer carries. */
 export type AnswerKind = 'json' | 'problem' | 'empty'

@@ -1,5 +1,5 @@
 import type { Clock } from '../kernel/clock.ts'
-import { addressGroup } from './address.ts'
+import { addressGroup } from '../kernel/address.ts'
 
 /** Where an address stands in its window. */
 export interface QuotaState {

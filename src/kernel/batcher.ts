@@ -37,12 +37,19 @@ interface Lane {
 }
 
 /** Makes the batcher of one operation. */
-export function createBatcher(kernel: Kernel, operation: Operation, handler: BatchHandler): Batcher {
+export function createBatcher(
+  kernel: Kernel,
+  operation: Operation,
+  handler: BatchHandler,
+): Batcher {
   const lanes: Lane[] = Array.from({ length: LANES }, () => ({ waiting: [], busy: false }))
   const sizes = kernel.metrics
-    .histogram('batch_size', 'Calls in one transaction of a batch operation', ['operation'], [
-      1, 2, 5, 10, 20, 50, 100, 200, 500,
-    ])
+    .histogram(
+      'batch_size',
+      'Calls in one transaction of a batch operation',
+      ['operation'],
+      [1, 2, 5, 10, 20, 50, 100, 200, 500],
+    )
     .labels({ operation: operation.name })
 
   const flush = async (lane: Lane) => {
@@ -93,7 +100,12 @@ async function settle(
   batch: readonly Waiting[],
 ): Promise<void> {
   try {
-    const outcomes = await runBatch(kernel, operation, handler, batch.map(({ item }) => item))
+    const outcomes = await runBatch(
+      kernel,
+      operation,
+      handler,
+      batch.map(({ item }) => item),
+    )
     for (const [index, { resolve, reject }] of batch.entries()) {
       const outcome = outcomes[index] as Outcome | Failure
       if (outcome instanceof Failure) reject(outcome)
@@ -173,7 +185,7 @@ async function attemptBatch(
     throw error
   } finally {
     streams.release()
-    connection.release()
+    void connection.release()
   }
 }
 

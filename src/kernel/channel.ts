@@ -70,7 +70,8 @@ export interface EventType<S extends TSchema = TSchema> {
 export function event<S extends TSchema>(
   on: Channel,
   type: string,
-  options: Pick<EventType<S>, 'payload' | 'description'> & Partial<Pick<EventType<S>, 'kind' | 'content'>>,
+  options: Pick<EventType<S>, 'payload' | 'description'> &
+    Partial<Pick<EventType<S>, 'kind' | 'content'>>,
 ): EventType<S> {
   return { kind: undefined, content: undefined, ...options, channel: on, type }
 }

@@ -182,6 +182,8 @@ async function write(
     }
     const act = async () => {
       const output = await form.handler(ctx, input as never, prepared)
+      // Before the commit: a wrong answer must not count, nor be remembered under a key.
+      if (outputsAreChecked) checkedOutput(operation, output)
       if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
       return output
     }
@@ -190,7 +192,7 @@ async function write(
   })
   if (emissions.length > 0) kernel.streams.committed()
   for (const fn of after) fn()
-  return outcome.replayed ? outcome : checked(operation, outcome.output)
+  return outcome
 }
 
 /** Answers are our own work: a wrong one is a bug, so it is looked for outside production. */
@@ -211,7 +213,8 @@ function checked(operation: Operation, output: unknown): Outcome {
 
 function asFailure(kernel: Kernel, operation: Operation, call: Call, error: unknown): Failure {
   if (error instanceof Failure) {
-    if (error.code === 'internal') kernel.log.error('operation failed', report(operation, call, error))
+    if (error.code === 'internal')
+      kernel.log.error('operation failed', report(operation, call, error))
     return error
   }
   kernel.log.error('operation failed', report(operation, call, error))

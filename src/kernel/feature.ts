@@ -68,7 +68,8 @@ export function createRegistry(features: readonly Feature[]): Registry {
       }
     }
     for (const space of spaces) add(channels, space.namespace, space, 'channel namespace')
-    for (const type of events) if (type.kind !== undefined) add(kinds, type.kind, type, 'event kind')
+    for (const type of events)
+      if (type.kind !== undefined) add(kinds, type.kind, type, 'event kind')
   }
   return {
     features,

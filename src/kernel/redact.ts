@@ -172,7 +172,8 @@ function describeError(error: Error, depth: number): Record<string, unknown> {
 function messageOf(error: Error): string {
   const properties = error as unknown as Record<string, unknown>
   const message = redactText(error.message.replace(/\nparams:[^]*$/, ''))
-  // Class 22: a value could not be used, and the message quotes it.
+  // Class 22 (a value could not be used) and JSON.parse quote what they stumbled over.
+  if (error instanceof SyntaxError) return message.replace(/"[^]*"/, '"…"')
   const state = [properties.code, properties.errno].find(
     (code) => typeof code === 'string' && /^22[0-9A-Z]{3}$/.test(code),
   )

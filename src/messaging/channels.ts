@@ -44,6 +44,7 @@ export const presenceEvent = event(conversationChannel, 'presence_update', {
 })
 
 export const deviceEvent = event(conversationChannel, 'device_online', {
-  description: 'A device of the other side has connected: what could not be delivered may be tried again',
+  description:
+    'A device of the other side has connected: what could not be delivered may be tried again',
   payload: t.Object({ user_id: Uuid }),
 })

@@ -68,7 +68,10 @@ async function read(ctx: BatchContext, items: readonly BatchItem<ReadInput>[]) {
   if (wanted.length === 0) return results
   const found = new Map((await findReceived(ctx.sql, wanted)).map((row) => [row.n - 1, row]))
   const known = wanted.filter((_, n) => found.has(n))
-  const counts = await markAll(ctx, known.map((one) => [one, found.get(wanted.indexOf(one)) as Found]))
+  const counts = await markAll(
+    ctx,
+    known.map((one) => [one, found.get(wanted.indexOf(one)) as Found]),
+  )
   for (const one of wanted) {
     const count = counts.get(one)
     results[one.index] =
@@ -88,7 +91,8 @@ function findReceived(sql: SQL, wanted: readonly Wanted[]): Promise<Found[]> {
       m.conversation::float8 as conversation, m.number::float8 as number
     from unnest(${list(wanted.map((w) => w.messageId))}::text::uuid[],
       ${list(wanted.map((w) => w.readerId))}::text::uuid[],
-      ${list(wanted.map((w) => w.conversationId))}::text::uuid[]) with ordinality u(id, reader, c, n)
+      ${list(wanted.map((w) => w.conversationId))}::text::uuid[])
+      with ordinality u(id, reader, c, n)
     join messages m on m.id = u.id and m.sender_id <> u.reader
     join conversations c on c.number = m.conversation
       and u.reader in (c.user_a, c.user_b) and (u.c is null or c.id = u.c)

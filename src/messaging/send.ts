@@ -48,10 +48,12 @@ async function send(ctx: BatchContext, items: readonly BatchItem<MessageInput>[]
   if (candidates.length === 0) return results
   const timestamp = ctx.clock.iso()
   // Both are on their way before the first answer is waited for.
-  const inserting = insertMessages(ctx.sql, candidates.map(({ row }) => row), timestamp)
-  ctx.claim(
-    candidates.flatMap((c) => [channelOf(c.row.senderId), channelOf(c.recipientId)]),
+  const inserting = insertMessages(
+    ctx.sql,
+    candidates.map(({ row }) => row),
+    timestamp,
   )
+  ctx.claim(candidates.flatMap((c) => [channelOf(c.row.senderId), channelOf(c.recipientId)]))
   const numbers = new Map<string, number>()
   for (const row of await inserting) numbers.set(messageKey(row.id, row.sender_id), row.number)
 
@@ -150,7 +152,10 @@ async function answerRepeated(
   repeated: readonly Candidate[],
   results: (Sent | Failure)[],
 ): Promise<void> {
-  const sent = await findSent(ctx.sql, repeated.map(({ row }) => [row.id, row.senderId]))
+  const sent = await findSent(
+    ctx.sql,
+    repeated.map(({ row }) => [row.id, row.senderId]),
+  )
   for (const { index, row, recipientId } of repeated) {
     const first = sent.get(messageKey(row.id, row.senderId))
     const same =

@@ -25,7 +25,7 @@ const SELECT = `
   from messages m join conversations c on c.number = m.conversation`
 
 /** The stored number of a type of message. */
-export function typeNumber(type: MessageType): number {
+function typeNumber(type: MessageType): number {
   return MESSAGE_TYPES.indexOf(type)
 }
 

@@ -189,7 +189,8 @@ async function restart(postgres: OwnPostgres, load: Load, how: Ending): Promise<
   const serving = () => load.lastDoneMs.every((doneMs) => doneMs > backMs)
   await until(serving, `serving again after ${how}`, SERVING_MS_MAX)
   const [awayMs, servingMs] = [backMs - startMs, performance.now() - backMs]
-  if (full) console.log(`${how}: away ${awayMs.toFixed()} ms, all served ${servingMs.toFixed()} ms later`)
+  if (full)
+    console.log(`${how}: away ${awayMs.toFixed()} ms, all served ${servingMs.toFixed()} ms later`)
   expect(awayMs + servingMs).toBeLessThan(SERVING_MS_MAX)
 }
 

@@ -285,7 +285,9 @@ describe('the hub', () => {
   })
 
   test('control: a naive one fails in such worlds', async () => {
-    const problems = await Promise.all(seeds.slice(0, 50).map((s) => live(s, STREAM, naiveHub, true)))
+    const problems = await Promise.all(
+      seeds.slice(0, 50).map((s) => live(s, STREAM, naiveHub, true)),
+    )
     expect(problems.filter((world) => world.problems().length > 0).length).toBeGreaterThan(40)
   })
 })

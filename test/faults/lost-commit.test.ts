@@ -107,6 +107,8 @@ describe('a commit whose answer is lost', () => {
     await client.call(operation, { on, text: `slow ${on}` }, { key })
     await seen(on)
     await Bun.sleep(500)
-    expect(watcher.frames.filter((f) => f.channel === `lab:${on}` && f.type === 'noted').length).toBe(1)
+    expect(
+      watcher.frames.filter((f) => f.channel === `lab:${on}` && f.type === 'noted').length,
+    ).toBe(1)
   })
 })

@@ -213,9 +213,12 @@ function expectOrder({ parties, sent }: Outcome): void {
     expect(order.toSorted()).toEqual(wanted.toSorted())
     for (const party of parties) {
       const arrivals = party.of(on)
-      expect(faultsOf(arrivals.map(({ offset }) => offset), party.from.get(on) ?? -1)).toEqual(
-        FAULTLESS,
-      )
+      expect(
+        faultsOf(
+          arrivals.map(({ offset }) => offset),
+          party.from.get(on) ?? -1,
+        ),
+      ).toEqual(FAULTLESS)
       expect(arrivals.map(({ text }) => text)).toEqual(order)
     }
     // What one connection sent, one after another, is in that order, whichever way it went.
@@ -231,7 +234,12 @@ function naiveFaults({ came }: Outcome): number {
   let sum = 0
   for (const events of came) {
     for (const on of CHANNELS.map((name) => `lab:${name}`)) {
-      sum += total(faultsOf(events.filter((e) => e.channel === on).map((e) => e.offset), 0))
+      sum += total(
+        faultsOf(
+          events.filter((e) => e.channel === on).map((e) => e.offset),
+          0,
+        ),
+      )
     }
   }
   return sum

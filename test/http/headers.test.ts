@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
-import { createAnswerHeaders, originAllowed } from '../../src/http/headers.ts'
+import { createAnswerHeaders } from '../../src/http/headers.ts'
+import { originAllowed } from '../../src/kernel/origins.ts'
 import type { Config } from '../../src/config.ts'
 import { startHttp } from './support.ts'
 

@@ -31,7 +31,7 @@ async function failure(call: Promise<unknown>): Promise<string> {
 }
 
 describe('a message', () => {
-  test('reaches all devices of the recipient and the sender’s others, with all its fields', async () => {
+  test('reaches all devices of both sides but the sending one, with all its fields', async () => {
     const [a1, a2, b1, b2] = await Promise.all([on(ada), on(ada), on(bob), on(bob)])
     const id = uuid()
     const ack = await a1.call('message', {
@@ -62,7 +62,7 @@ describe('a message', () => {
     await Promise.all([a1, a2, b1, b2].map((c) => c.close()))
   })
 
-  test('in the words of a Kisse client: fields that the server knows better are overwritten', async () => {
+  test('in Kisse’s words: fields that the server knows better are overwritten', async () => {
     const [a, b] = await Promise.all([on(ada), on(bob)])
     const id = uuid()
     a.send({
@@ -223,7 +223,7 @@ describe('receipts', () => {
     const conversation_id = before?.['id']
     expect(await y.ask('read_receipt', { conversation_id, up_to: ids[2] })).toEqual({ read: 3 })
     expect((await list())[0]).toMatchObject({ unread_count: 2 })
-    const path = `/api/v1/messages/${ids[4]}/read`
+    const path = `/api/v1/messages/${String(ids[4])}/read`
     const { status, body } = await rest(server, 'POST', path, { token: yan.token })
     expect([status, body]).toEqual([200, { read: 1 }])
     const receipts = await z.wait((f) => f.type === 'read_receipt' && f.payload['up_to'] === true)
@@ -246,19 +246,19 @@ describe('lists', () => {
     let cursor: string | null = ''
     while (cursor !== null) {
       const query: string = cursor === '' ? '?limit=10' : `?limit=10&cursor=${cursor}`
-      const path = `/api/v1/conversations/${conversation}/messages${query}`
+      const path = `/api/v1/conversations/${String(conversation)}/messages${query}`
       const { body } = await rest(server, 'GET', path, { token: yan.token })
       seen.push(...body['items'].map((m: { id: string }) => m.id))
       cursor = body['next_cursor']
     }
     expect(seen).toEqual(sent.map(({ id }) => id).toReversed())
     for (const bad of ['nonsense', 'LTE', 'MS41']) {
-      const path = `/api/v1/conversations/${conversation}/messages?cursor=${bad}`
+      const path = `/api/v1/conversations/${String(conversation)}/messages?cursor=${bad}`
       expect((await rest(server, 'GET', path, { token: yan.token })).status).toBe(422)
       const list = `/api/v1/conversations?cursor=${bad}`
       expect((await rest(server, 'GET', list, { token: yan.token })).status).toBe(422)
     }
-    const foreign = `/api/v1/conversations/${conversation}/messages`
+    const foreign = `/api/v1/conversations/${String(conversation)}/messages`
     expect((await rest(server, 'GET', foreign, { token: eve.token })).status).toBe(404)
     await z.close()
   })
@@ -291,7 +291,7 @@ describe('typing and presence', () => {
     await a.ask('typing_indicator', { user_id: eve.id, conversation_id, is_typing: true })
     const typing = await b.wait(({ type }) => type === 'typing_indicator')
     expect(typing).toMatchObject({
-      channel: `conversation:${conversation_id}`,
+      channel: `conversation:${String(conversation_id)}`,
       payload: { user_id: ada.id, conversation_id, is_typing: true },
     })
     expect(typing.offset).toBeUndefined()
@@ -362,7 +362,7 @@ describe('typing and presence', () => {
   test('presence of a conversation', async () => {
     const [a, b] = await Promise.all([on(ada), on(bob)])
     const sent = await a.ask('message', { recipient_id: bob.id, message_type: 'text' })
-    const channel = `conversation:${sent['conversation_id']}`
+    const channel = `conversation:${String(sent['conversation_id'])}`
     const { users } = await a.ask<{ users: unknown[] }>('presence', { channel })
     expect(users).toContainEqual({ user_id: bob.id, status: 'online', connections: 1 })
     expect(await a.ask('presence_stats', { channel })).toEqual({ users: 2, connections: 2 })

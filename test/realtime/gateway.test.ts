@@ -189,7 +189,9 @@ describe('frames', () => {
 
   test('refused by a rule of the domain do not count as wrong', async () => {
     for (let n = 0; n < 30; n++) {
-      expect(client.call('lab.note_fast', { on: 'order', text: 'fail' })).rejects.toThrow('conflict')
+      expect(client.call('lab.note_fast', { on: 'order', text: 'fail' })).rejects.toThrow(
+        'conflict',
+      )
     }
     expect(await client.ask('lab.quick', { tag: 'alive' })).toEqual({ tag: 'alive' })
   })

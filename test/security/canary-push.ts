@@ -123,9 +123,12 @@ export async function pushOverAddresses(target: Target): Promise<void> {
 /** Frames that go wrong at every step of being read. */
 function frames(target: Target, type: string, fields: readonly string[]): object[] {
   const { mark } = target
-  const payload = Object.fromEntries(fields.map((f) => [f, mark(`${type} frame ${f}`)]))
+  const payload = Object.fromEntries(
+    fields.filter((f) => f !== 'channel').map((f) => [f, mark(`${type} frame ${f}`)]),
+  )
   const only = fields
-    .filter((field) => !STORED.has(field))
+    // Channels have frames of their own, below.
+    .filter((field) => !STORED.has(field) && field !== 'channel')
     .map((field) => ({ type, payload: { [field]: mark(`${type} frame only ${field}`) } }))
   return [
     { type, payload },
@@ -149,14 +152,12 @@ function frames(target: Target, type: string, fields: readonly string[]): object
 /** Channels with a mark for an id. */
 function channelFrames({ mark, server }: Target): object[] {
   const words = Object.entries(WORDS).filter(([, { payload }]) => 'channel' in payload.properties)
-  return words.flatMap(([type]) => {
-    // The answer to leaving a channel names it.
-    const place = type === 'unsubscribe' ? 'channel in an answer to' : 'channel of'
-    return [...server.kernel.registry.channels.keys(), 'nowhere'].map((namespace) => ({
+  return words.flatMap(([type]) =>
+    [...server.kernel.registry.channels.keys(), 'nowhere'].map((namespace) => ({
       type,
-      payload: { channel: `${namespace}:${mark(`${place} ${type} ${namespace}`)}` },
-    }))
-  })
+      payload: { channel: `${namespace}:${mark(`channel of ${type}, ${namespace}`)}` },
+    })),
+  )
 }
 
 /** Pushes marks through frames of every operation and word, well-formed and not. */

@@ -13,6 +13,7 @@ import { Client } from '../support/client.ts'
 import { rest } from '../support/people.ts'
 import { generousLimits, testConfig } from '../support/server.ts'
 
+import { until } from '../support/wait.ts'
 import { Canary, filesBelow, type Find, findIn } from './canary.ts'
 import { CRASHES, crashFeature } from './canary-crash.ts'
 import {
@@ -167,9 +168,9 @@ describe('pushed in', () => {
 
   test('by operations that crash on them', async () => {
     const client = await Client.connect(a().wsUrl, ada.token)
-    const headers = { 'Idempotency-Key': mark('key of a crash') }
     for (const how of CRASHES) {
       const body = { how, text: mark(`crash ${how}`) }
+      const headers = { 'Idempotency-Key': mark(`key of crash ${how}`) }
       const { token } = ada
       const answer = await rest(a(), 'POST', '/api/v1/canary/crash', { token, body, headers })
       expect(answer.status).toBe(500)
@@ -186,6 +187,7 @@ describe('pushed in', () => {
       Client.connect(a().wsUrl, ada.token),
       Client.connect(b().wsUrl, bob.token),
     ])
+    await until(() => a().kernel.presence.connections(bob.id) > 0, 'instance a knows of bob')
     const message = await one.ask('message', { recipient_id: bob.id, message_type: 'text' })
     const { conversation_id, id } = message
     const typing = { conversation_id, is_typing: true, user_id: mark('typing user') }
@@ -237,7 +239,7 @@ describe('searched for', () => {
 
   test('values that were refused are not repeated to those who sent them', () => {
     const repeated = canary.placesIn(answers.join('\n'))
-    const documented = /^(id of a frame|unknown type|field name in a|channel in an answer to)/
+    const documented = /^(id of a frame|unknown type|field name in a|channel of unsubscribe)/
     expect(repeated.filter((place) => !documented.test(place))).toEqual([])
     expect(answers.length).toBeGreaterThan(500)
   })

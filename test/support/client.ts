@@ -11,7 +11,9 @@ export interface Frame {
 
 /** What a call was refused with. */
 export class CallError extends Error {
-  constructor(readonly payload: { code: string; message: string; retryable: boolean } & Frame['payload']) {
+  constructor(
+    readonly payload: { code: string; message: string; retryable: boolean } & Frame['payload'],
+  ) {
     super(`${payload.code}: ${payload.message}`)
   }
 }
@@ -112,7 +114,8 @@ export class Client {
   /** The position that the server named when opening. */
   get position(): { channel: string; epoch: string; offset: number } {
     const connected = this.frames.find(({ type }) => type === 'connected')
-    const [first] = connected?.payload['subscriptions'] as { channel: string; epoch: string; offset: number }[]
+    const all = (connected?.payload['subscriptions'] ?? []) as Client['position'][]
+    const [first] = all
     if (first === undefined) throw new Error('not connected')
     return first
   }

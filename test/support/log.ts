@@ -10,8 +10,10 @@ export interface Entry {
 /** A logger that keeps its entries instead of printing them. */
 export function recordingLog(): Logger & { readonly entries: Entry[] } {
   const entries: Entry[] = []
-  const at = (level: LogLevel, base: LogFields) => (message: string, fields: LogFields = {}) =>
-    void entries.push({ level, message, fields: { ...base, ...fields } })
+  const at =
+    (level: LogLevel, base: LogFields) =>
+    (message: string, fields: LogFields = {}) =>
+      void entries.push({ level, message, fields: { ...base, ...fields } })
   const make = (base: LogFields): Logger => ({
     debug: at('debug', base),
     info: at('info', base),

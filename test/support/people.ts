@@ -46,13 +46,17 @@ async function post(server: Pick<TestServer, 'url'>, path: string, body: object)
   return (await response.json()) as Signed
 }
 
+/** A JSON body; a test that reads a wrong field of it fails, which is what tests are for. */
+// oxlint-disable-next-line no-explicit-any
+export type Body = Record<string, any>
+
 /** A REST call with a token. */
 export async function rest(
   server: Pick<TestServer, 'url'>,
   method: string,
   path: string,
   options: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
-): Promise<{ status: number; body: Record<string, any>; headers: Headers }> {
+): Promise<{ status: number; body: Body; headers: Headers }> {
   const response = await fetch(`${server.url}${path}`, {
     method,
     headers: {
@@ -65,7 +69,7 @@ export async function rest(
   const text = await response.text()
   return {
     status: response.status,
-    body: text === '' ? {} : (JSON.parse(text) as Record<string, any>),
+    body: text === '' ? {} : (JSON.parse(text) as Body),
     headers: response.headers,
   }
 }

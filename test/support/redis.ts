@@ -41,7 +41,14 @@ export async function startRedis(): Promise<TestRedis> {
     async start() {
       const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder]
       child = Bun.spawn([program, ...options], { stdio: ['ignore', 'ignore', 'ignore'] })
-      await until(() => ask('ping').then(() => true, () => false), 'Redis answers')
+      await until(
+        () =>
+          ask('ping').then(
+            () => true,
+            () => false,
+          ),
+        'Redis answers',
+      )
     },
     async kill() {
       child?.kill('SIGKILL')

@@ -5,7 +5,7 @@ import {
   canonicalAddress,
   clientAddress,
   trustedProxies,
-} from '../../src/http/address.ts'
+} from '../../src/kernel/address.ts'
 
 const request = (headers: Record<string, string> = {}, url = 'http://rialto.example/') =>
   new Request(url, { headers })

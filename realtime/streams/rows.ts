@@ -1,0 +1,47 @@
+import type { SQL } from 'bun'
+import { pipelined } from '../../src/kernel/batcher.ts'
+
+/** An array parameter as a text literal: half the client's cost of an array parameter. */
+export function textArray(values: readonly string[]): string {
+  return `{${values.map((v) => `"${v.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`
+}
+
+/** The same for numbers and for nulls, which need no quotes. */
+export function plainArray(values: readonly (number | string | null | undefined)[]): string {
+  return `{${values.map((v) => v ?? 'null').join(',')}}`
+}
+
+/** Columns of new stream rows. */
+export interface EventColumns {
+  readonly ids: readonly number[]
+  readonly positions: readonly number[]
+  readonly kinds: readonly number[]
+  readonly refA: readonly (number | null)[]
+  readonly refB: readonly (number | null)[]
+  readonly payloads: readonly (string | null)[]
+}
+
+/** Inserts stream rows; without the payload column where all of them are references. */
+export function insertEvents(sql: SQL, rows: EventColumns): Promise<unknown> {
+  const { ids, positions, kinds, refA, refB, payloads } = rows
+  if (payloads.every((payload) => payload === null)) {
+    return pipelined(sql`
+      insert into stream_events (head, position, kind, ref_a, ref_b)
+      select * from unnest(${plainArray(ids)}::text::bigint[],
+        ${plainArray(positions)}::text::bigint[], ${plainArray(kinds)}::text::smallint[],
+        ${plainArray(refA)}::text::bigint[], ${plainArray(refB)}::text::bigint[])`)
+  }
+  return pipelined(sql`
+    insert into stream_events (head, position, kind, ref_a, ref_b, payload)
+    select * from unnest(${plainArray(ids)}::text::bigint[],
+      ${plainArray(positions)}::text::bigint[], ${plainArray(kinds)}::text::smallint[],
+      ${plainArray(refA)}::text::bigint[], ${plainArray(refB)}::text::bigint[],
+      ${quotedArray(payloads)}::text::text[])`)
+}
+
+/** Text that may be missing: quoted where it is there. */
+export function quotedArray(values: readonly (string | null)[]): string {
+  const literal = (v: string | null) =>
+    v === null ? 'null' : `"${v.replaceAll(/["\\]/g, '\\$&')}"`
+  return `{${values.map(literal).join(',')}}`
+}
