@@ -35,7 +35,7 @@ token() {
 try() {
   local name=$1
   shift
-  echo "--- $name"
+  echo "--- ${name//\\/}"
   "$venv/bin/st" run "$BASE_URL/api-json" --url "$BASE_URL/api/v1" --no-color \
     --header "Authorization: Bearer $(token "${name%%.*}")" \
     --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-25}" \

@@ -1,0 +1,64 @@
+/**
+ * Brings the configured database up to date and ends: `bun run db:migrate`. The server does the
+ * same at its start; this is for those who want it done before.
+ */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { SQL } from 'bun'
+import { startEmbeddedPostgres } from '../db/embedded.ts'
+import { prepareDatabase } from '../db/roles.ts'
+import { sqlState } from '../db/transaction.ts'
+import { type Config, loadConfig } from '../src/config.ts'
+import { features } from '../src/features.ts'
+import { systemClock } from '../src/kernel/clock.ts'
+import { createLogger } from '../src/kernel/log.ts'
+
+/** When each migration that the database has was made; that is how drizzle knows them. */
+async function appliedMigrations(url: string): Promise<Set<number>> {
+  const sql = new SQL({ url, max: 1 })
+  try {
+    const rows = await sql`select created_at::float8 as made from drizzle.__drizzle_migrations`
+    return new Set(rows.map(({ made }: { made: number }) => made))
+  } catch (error) {
+    // No such schema or table: it is a new database.
+    if (/^(3F000|42P01)$/.test(sqlState(error) ?? '')) return new Set()
+    throw error
+  } finally {
+    await sql.close()
+  }
+}
+
+interface Journal {
+  readonly entries: readonly { readonly when: number; readonly tag: string }[]
+}
+
+async function migrate(ownerUrl: string): Promise<void> {
+  const file = join(import.meta.dir, '../db/migrations/meta/_journal.json')
+  const { entries } = JSON.parse(readFileSync(file, 'utf8')) as Journal
+  const before = await appliedMigrations(ownerUrl).catch(() => new Set<number>())
+  const log = createLogger({ level: 'warn', clock: systemClock })
+  const { url, separated } = await prepareDatabase({ ownerUrl, clock: systemClock, log })
+  const fresh = entries.filter(({ when }) => !before.has(when)).map(({ tag }) => tag)
+  const { hostname, port, pathname, username } = new URL(url)
+  console.log(`database ${hostname}:${port || '5432'}${pathname}`)
+  console.log(fresh.length === 0 ? 'nothing to apply' : `applied ${fresh.join(', ')}`)
+  console.log(`${entries.length} migrations in all`)
+  console.log(separated ? `the server works as ${username}` : 'the server works as the owner')
+}
+
+async function main(): Promise<void> {
+  const config: Config = loadConfig({ features: features.map(({ name }) => name) })
+  if (config.database.url !== undefined) return await migrate(config.database.url)
+  const embedded = await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres') })
+  try {
+    await migrate(embedded.ownerUrl)
+  } finally {
+    await embedded.stop()
+  }
+}
+
+await main().catch((error: Error) => {
+  console.error(`db:migrate: ${error.message}`)
+  process.exit(1)
+})
