@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { SQL } from 'bun'
 import { startEmbeddedPostgres } from '../db/embedded.ts'
 import { prepareDatabase } from '../db/roles.ts'
-import { sqlState } from '../db/transaction.ts'
+import { isConnectionFailure, sqlState } from '../db/transaction.ts'
 import { type Config, loadConfig } from '../src/config.ts'
 import { features } from '../src/features.ts'
 import { systemClock } from '../src/kernel/clock.ts'
@@ -36,14 +36,18 @@ interface Journal {
 async function migrate(ownerUrl: string): Promise<void> {
   const file = join(import.meta.dir, '../db/migrations/meta/_journal.json')
   const { entries } = JSON.parse(readFileSync(file, 'utf8')) as Journal
-  const before = await appliedMigrations(ownerUrl).catch(() => new Set<number>())
+  const before = await appliedMigrations(ownerUrl).catch((error: unknown) => {
+    // Not there yet: what follows waits for it.
+    if (!isConnectionFailure(error)) throw error
+    return undefined
+  })
   const log = createLogger({ level: 'warn', clock: systemClock })
   const { url, separated } = await prepareDatabase({ ownerUrl, clock: systemClock, log })
-  const fresh = entries.filter(({ when }) => !before.has(when)).map(({ tag }) => tag)
   const { hostname, port, pathname, username } = new URL(url)
   console.log(`database ${hostname}:${port || '5432'}${pathname}`)
-  console.log(fresh.length === 0 ? 'nothing to apply' : `applied ${fresh.join(', ')}`)
-  console.log(`${entries.length} migrations in all`)
+  const fresh = entries.filter(({ when }) => before?.has(when) === false).map(({ tag }) => tag)
+  if (fresh.length > 0) console.log(`applied ${fresh.join(', ')}`)
+  console.log(`up to date: ${entries.length} migrations`)
   console.log(separated ? `the server works as ${username}` : 'the server works as the owner')
 }
 

@@ -42,7 +42,7 @@ export interface Http {
   readonly fetch: Handler<Request>
   /**
    * The operations that read, once more for `Bun.serve`'s own router: `fetch` answers them in the
-   * same way, at seven tenths of the rate (`docs/decisions/005-http-edge.md`).
+   * same way, a tenth slower (`docs/decisions/005-http-edge.md`).
    */
   readonly routes: Readonly<Record<string, { readonly GET: Handler<BunRequest> }>>
 }

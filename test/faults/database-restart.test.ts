@@ -234,3 +234,34 @@ describe('the database restarts under load', () => {
   test('with one instance', () => ordeal(1))
   test('with two instances on Postgres notifications', () => ordeal(2))
 })
+
+describe('the database crashes', () => {
+  // Heartbeats lie in an unlogged table, which a crash empties.
+  test('and no instance takes the other for dead', async () => {
+    const postgres = await ownPostgres()
+    const { database } = postgres
+    const servers = [await testServer({ database }), await testServer({ database })] as const
+    try {
+      const [here, there] = servers
+      const bob = await person(there, 'bob')
+      const client = await Client.connect(there.wsUrl, bob.token)
+      const known = () => here.kernel.presence.connections(bob.id)
+      await until(() => known() === 1, 'bob is known to be there')
+      for (let n = 0; n < budget(2, 10); n++) {
+        await postgres.end('SIGQUIT')
+        // Longer than the silence after which an instance counts as dead.
+        if (full) await Bun.sleep(12_000)
+        await postgres.start()
+        const startMs = performance.now()
+        while (performance.now() - startMs < 3_000) {
+          expect(known()).toBe(1)
+          await Bun.sleep(10)
+        }
+      }
+      await client.close()
+    } finally {
+      for (const server of servers) await server.stop()
+      await postgres.remove()
+    }
+  })
+})

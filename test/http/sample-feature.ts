@@ -20,7 +20,7 @@ const pool = { id: ID, name: 'Duomo', state: 'open' as const, parent: null }
 const Echo = t.Object({ echo: t.Unknown() })
 
 /** Immediate, GET, path parameter. */
-export const getPool = operation('pools.get', {
+const getPool = operation('pools.get', {
   summary: 'One pool',
   rest: 'GET /pools/:id',
   aliases: ['GET /pool/:id'],
