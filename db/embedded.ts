@@ -48,7 +48,6 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   fsync: 'on',
   synchronous_commit: 'on',
   full_page_writes: 'on',
-  wal_compression: 'pglz',
   // Compiling costs more than it saves on statements of milliseconds.
   jit: 'off',
   random_page_cost: '1.1',

@@ -77,7 +77,11 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     announce: (changes) => listeners.presence(changes),
     speaksForGone: () => [...instances.others()].every((other) => instances.id < other),
   })
-  const instances = await startInstances(db, clock, log, (id) => presence.gone(id))
+  const instances = await startInstances(db, clock, log, {
+    gone: (id) => presence.gone(id),
+    // Whoever it is tells what it has, on being greeted.
+    found: () => bus.send(['hello']),
+  })
 
   const checkTails = () =>
     hub.checkTails().catch((error: unknown) => log.debug('tails not checked', { error }))
@@ -93,7 +97,8 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
   })
 
   const hear = (from: string, message: BusMessage) => {
-    if (message[0] !== 'bye') instances.met(from)
+    const unknown = message[0] !== 'bye' && instances.met(from)
+    if (unknown && message[0] !== 'hello') bus.send(['hello'])
     switch (message[0]) {
       case 'tell':
         sockets.tell(message[1], message[2], message[3])

@@ -175,9 +175,10 @@ async function membersOf({ kernel }: WordParts, connection: Connection, name: st
   const id = splitChannel(name)?.id ?? ''
   if (space.members === undefined) throw new Failure('not_found', 'This channel has no presence')
   const members = await space.members(kernel, id)
-  return members.map((userId) => ({
-    user_id: userId,
-    status: kernel.presence.status(userId),
-    connections: kernel.presence.connections(userId),
-  }))
+  return members.map((userId) => {
+    const status = kernel.presence.status(userId)
+    // Who appears to be offline must not be given away by their connections.
+    const connections = status === 'offline' ? 0 : kernel.presence.connections(userId)
+    return { user_id: userId, status, connections }
+  })
 }

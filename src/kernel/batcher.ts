@@ -3,7 +3,7 @@ import { asFailure, retryDelayMs } from '../../db/transaction.ts'
 import type { Emission } from './channel.ts'
 import { Failure } from './errors.ts'
 import type { Outcome } from './execute.ts'
-import { answerOnce } from './idempotency.ts'
+import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
 import type { Kernel, Position } from './kernel.ts'
 import type { BatchContext, BatchItem, Form, Operation, WriteContext } from './operation.ts'
 
@@ -66,7 +66,11 @@ export function createBatcher(
 
   return {
     submit(item, key) {
-      if (key !== undefined) return single(kernel, operation, handler, item, key)
+      if (key !== undefined) {
+        return inTurn(kernel, operation, item.actor, key, (keyed) =>
+          single(kernel, handler, item, keyed),
+        )
+      }
       const lane = lanes[laneOf(item.actor.userId)] as Lane
       if (lane.waiting.length >= WAITING_MAX) {
         const retryAfterMs = 1_000
@@ -221,10 +225,9 @@ function outcomesOf(
 /** A call with an idempotency key has its own transaction, in which its record commits too. */
 async function single(
   kernel: Kernel,
-  operation: Operation,
   handler: BatchHandler,
   item: Item,
-  key: string,
+  keyed: Keyed,
 ): Promise<Outcome> {
   let emissions: Emission[] = []
   let after: (() => void)[] = []
@@ -232,7 +235,7 @@ async function single(
     emissions = []
     after = []
     const ctx = { kernel, clock: kernel.clock, tx, ...item } as unknown as WriteContext<never>
-    return await answerOnce(kernel, operation, undefined, ctx, item.input, key, async () => {
+    return await answerOnce(kernel, undefined, ctx, item.input, keyed, async () => {
       const batch: BatchContext = {
         kernel,
         clock: kernel.clock,

@@ -3,7 +3,7 @@ import type { Actor } from './operation.ts'
 import type { Emission } from './channel.ts'
 import { type Batcher, createBatcher } from './batcher.ts'
 import { type ErrorCode, Failure } from './errors.ts'
-import { answerOnce } from './idempotency.ts'
+import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
 import type { Kernel, Position } from './kernel.ts'
 import { acceptInput } from './input.ts'
 import type { HistogramHandle } from './metrics.ts'
@@ -79,7 +79,10 @@ export function createExecutor(kernel: Kernel): Executor {
         return batcher.submit(item, key)
       }
       case 'handler':
-        return write(kernel, operation, context, input, key)
+        if (key === undefined) return write(kernel, operation, context, input)
+        return inTurn(kernel, operation, call.actor, key, (keyed) =>
+          write(kernel, operation, context, input, keyed),
+        )
     }
   }
 
@@ -163,7 +166,7 @@ async function write(
   operation: Operation,
   context: Context<never>,
   input: unknown,
-  key: string | undefined,
+  keyed?: Keyed,
 ): Promise<Outcome> {
   const { form } = operation
   if (form.kind !== 'handler') throw new Error(`${operation.name} is not a handler operation`)
@@ -187,8 +190,8 @@ async function write(
       if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
       return output
     }
-    if (key === undefined) return { output: await act() }
-    return await answerOnce(kernel, operation, form.secretOutput, ctx, input, key, act)
+    if (keyed === undefined) return { output: await act() }
+    return await answerOnce(kernel, form.secretOutput, ctx, input, keyed, act)
   })
   if (emissions.length > 0) kernel.streams.committed()
   for (const fn of after) fn()

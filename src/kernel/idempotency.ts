@@ -3,36 +3,64 @@ import { sqlState } from '../../db/transaction.ts'
 import { Failure } from './errors.ts'
 import type { Outcome } from './execute.ts'
 import type { Kernel } from './kernel.ts'
-import type { Form, Operation, WriteContext } from './operation.ts'
+import type { Actor, Form, Operation, WriteContext } from './operation.ts'
+import { Turns } from './turns.ts'
 
 type SecretOutput = Extract<Form, { kind: 'handler' }>['secretOutput']
 
 /** How long a second caller waits for the first, in milliseconds. */
 const WAIT_MS_MAX = 5_000
 
+/** A call with an idempotency key, whose turn it is in this process. */
+export interface Keyed {
+  /** A hash of actor, operation and key. */
+  readonly scope: Buffer
+  /** How long it may still wait for another instance, in milliseconds. */
+  readonly waitMs: number
+}
+
 /**
- * Does `act` at most once for (actor, operation, key), within the caller's transaction: the
- * record commits with the effect or not at all. The same request again gets the first answer; a
- * different one under the same key is refused; one that comes while the first is running waits up
- * to 5 s for it.
+ * Runs a call when no other with the same key runs in this process, and before it takes a
+ * connection to the database.
+ * @throws Failure `request_in_progress` after 5 s
+ */
+export async function inTurn<T>(
+  kernel: Kernel,
+  operation: Operation,
+  actor: Actor | null,
+  key: string,
+  work: (keyed: Keyed) => Promise<T>,
+): Promise<T> {
+  const who = actor?.userId ?? 'anyone'
+  const scope = createHash('sha256').update(`${who}\n${operation.name}\n${key}`).digest()
+  const turn = await kernel.use(Turns).take(scope.toString('base64'), WAIT_MS_MAX)
+  if (turn === undefined) throw inProgress()
+  try {
+    return await work({ scope, waitMs: turn.leftMs })
+  } finally {
+    turn.release()
+  }
+}
+
+/**
+ * Does `act` at most once for a key, within the caller's transaction: the record commits with the
+ * effect or not at all. The same request again gets the first answer; a different one under the
+ * same key is refused; one that comes while another instance runs the first waits for it.
  *
  * The advisory lock, not the unique index, is what makes the second wait: rows lie in daily
  * partitions, and at midnight the same key would find another one.
  */
 export async function answerOnce(
   kernel: Kernel,
-  operation: Operation,
   secret: SecretOutput,
   ctx: WriteContext<never>,
   input: unknown,
-  key: string,
+  { scope, waitMs }: Keyed,
   act: () => Promise<unknown>,
 ): Promise<Outcome> {
   const { sql } = ctx.tx
-  const actor = (ctx.actor as { userId: string } | null)?.userId ?? 'anyone'
-  const scope = createHash('sha256').update(`${actor}\n${operation.name}\n${key}`).digest()
   const text = canonical(input)
-  await lockScope(sql, scope)
+  await lockScope(sql, scope, waitMs)
   const [found] = await sql`
     select fingerprint, answer from idempotency
     where scope = ${scope} and day >= current_date - 1 order by day desc limit 1`
@@ -53,18 +81,26 @@ export async function answerOnce(
   return { output }
 }
 
-async function lockScope(sql: WriteContext['tx']['sql'], scope: Buffer): Promise<void> {
+async function lockScope(
+  sql: WriteContext['tx']['sql'],
+  scope: Buffer,
+  waitMs: number,
+): Promise<void> {
   try {
-    await sql.unsafe(`set local lock_timeout = ${WAIT_MS_MAX}`)
+    await sql.unsafe(`set local lock_timeout = ${waitMs}`)
     await sql`select pg_advisory_xact_lock(${scope.readBigInt64BE(0).toString()}::bigint)`
     await sql.unsafe('set local lock_timeout = 0')
   } catch (error) {
     if (sqlState(error) !== '55P03') throw error
-    throw new Failure('request_in_progress', 'The first request with this key is still running', {
-      retryAfterMs: 1_000,
-      cause: error,
-    })
+    throw inProgress(error)
   }
+}
+
+function inProgress(cause?: unknown): Failure {
+  return new Failure('request_in_progress', 'The first request with this key is still running', {
+    retryAfterMs: 1_000,
+    cause,
+  })
 }
 
 function masterKey(kernel: Kernel): Uint8Array {

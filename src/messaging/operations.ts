@@ -122,10 +122,10 @@ export const presenceGet = operation('presence.get', {
     if (user_id !== actor.userId && !(await sharePair(kernel, actor.userId, user_id))) {
       throw new Failure('not_found', 'You share no conversation with such a user')
     }
-    const here = kernel.presence.connections(user_id) > 0
-    const seen = here ? clock.date() : await lastSeenOf(kernel, user_id)
-    const last_seen = seen?.toISOString() ?? null
-    return { user_id, status: kernel.presence.status(user_id), last_seen }
+    const status = kernel.presence.status(user_id)
+    // By the status, not by connections: who appears to be offline must not be given away.
+    const seen = status === 'offline' ? await lastSeenOf(kernel, user_id) : clock.date()
+    return { user_id, status, last_seen: seen?.toISOString() ?? null }
   },
 })
 

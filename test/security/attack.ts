@@ -52,7 +52,7 @@ export function uncovered(features: readonly Feature[]): string[] {
 }
 
 /** Names of her private values that an answer holds, except those that the asker brought along. */
-export function leaked(text: string, input: object, hers: Belongings): string[] {
+function leaked(text: string, input: object, hers: Belongings): string[] {
   // Her id and name are public; whatever else is hers is not.
   const { userId: _id, username: _name, ...secrets } = hers
   const answer = text.toLowerCase()

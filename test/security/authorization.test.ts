@@ -327,6 +327,35 @@ describe('events', () => {
   }, 30_000)
 })
 
+test('somebody who appears to be offline looks like somebody who is', async () => {
+  const [zoe, yan] = [await person(server, 'zoe'), await person(server, 'yan')]
+  const [z, y] = await Promise.all([on(zoe), on(yan)])
+  const sent = await z.ask('message', { recipient_id: yan.id, message_type: 'text' })
+  const channel = `conversation:${String(sent['conversation_id'])}`
+  const look = async () => {
+    const { status, last_seen } = await z.ask('presence.get', { user_id: yan.id })
+    const stats = await z.ask('presence_stats', { channel })
+    const { users } = await z.ask<{ users: { user_id: string }[] }>('presence', { channel })
+    const { body } = await rest(server, 'GET', '/api/v1/conversations', { token: zoe.token })
+    const listed = body['items'][0].participant_status
+    return { status, last_seen, stats, listed, of: users.find((u) => u.user_id === yan.id) }
+  }
+  const hears = (status: string) =>
+    z.wait((f) => f.type === 'presence_update' && f.payload['status'] === status)
+  await hears('online')
+  const before = await look()
+  expect(before).toMatchObject({ status: 'online', stats: { connections: 2 }, listed: 'online' })
+  await y.ask('presence_update', { status: 'offline' })
+  await hears('offline')
+  const hidden = await look()
+  await Bun.sleep(20)
+  // Also when asked again: "last seen just now" would say it too.
+  expect(await look()).toEqual(hidden)
+  expect(hidden).toMatchObject({ status: 'offline', stats: { connections: 1 }, listed: 'offline' })
+  expect(hidden.of).toMatchObject({ connections: 0 })
+  await Promise.all([z.close(), y.close()])
+})
+
 describe('the controls', () => {
   test('an operation and a channel without a row are named', () => {
     expect(uncovered([...features, leakyFeature])).toEqual([

@@ -7,7 +7,7 @@ import { join } from 'node:path'
  */
 export class Canary {
   /** Lower case and digits only: nothing that quoting, escaping or folding would change. */
-  readonly core = `cnry${Array.from({ length: 12 }, () => Math.floor(Math.random() * 36).toString(36)).join('')}`
+  readonly core = `cnry${crypto.randomUUID().replaceAll('-', '').slice(0, 12)}`
   private readonly places: string[] = []
 
   /** A mark in the shape of ciphertext. */

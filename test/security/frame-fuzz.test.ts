@@ -4,14 +4,14 @@ import { Authenticator } from '../../src/auth/index.ts'
 import { features } from '../../src/features.ts'
 import { ERRORS } from '../../src/kernel/errors.ts'
 import { createRegistry } from '../../src/kernel/feature.ts'
-import { chance } from '../support/budget.ts'
+import { budget, chance } from '../support/budget.ts'
 import { Client, type Frame } from '../support/client.ts'
 import { labFeature } from '../support/lab.ts'
 import { type Person, person } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import { frameGenerator } from './frame-generator.ts'
 
-const RUNS = Number(process.env['FUZZ_RUNS'] ?? 10_000)
+const RUNS = Number(process.env['FUZZ_FRAMES'] ?? budget(10_000, 1_000_000))
 /** Frames on their way at once, at most. */
 const BURST_MAX = 40
 const ANSWER_MS_MAX = 15_000
@@ -182,6 +182,24 @@ function heapSize(): number {
   Bun.gc(true)
   return heapStats().heapSize
 }
+
+/** What the fuzzer has found. */
+describe('found before', () => {
+  const frame = (type: string, payload: unknown) => ({ type, payload })
+  const dashes = Buffer.from(`2024-01-01T00:00:00.000Z ${'-'.repeat(36)}`).toString('base64url')
+  test.each([
+    ['bad frames are answered in their turn', [frame('users.list', {}), frame('ping', 'text'), {}]],
+    ['U+0000 in a value', [frame('users.list', { cursor: '\0' })]],
+    ['U+0000 in a name', [frame('users.list', { 'a\0': 1 })]],
+    ['a channel whose id is no UUID', [frame('subscribe', { channel: 'conversation:x' })]],
+    ['a cursor whose id is no UUID', [frame('conversations.list', { cursor: dashes })]],
+  ])('%s', async (_name, frames) => {
+    const client = await Client.connect(server.wsUrl, await freshToken())
+    const texts = frames.map((f, n) => JSON.stringify({ ...f, id: `f${n}` }))
+    expect(await burst(client, texts)).toEqual([])
+    await client.close()
+  })
+})
 
 describe('the controls', () => {
   test('an inner error is found', async () => {

@@ -285,7 +285,8 @@ function garbage(frame: Fields, chance: Chance): string {
       return JSON.stringify(nastyValue(chance))
     case 2: {
       const depth = chance.below(DEPTH_MAX)
-      return `{"type":"message","id":${JSON.stringify(id)},"payload":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`
+      const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`
+      return `{"type":"message","id":${JSON.stringify(id)},"payload":{"a":${deep}}}`
     }
     case 3:
       return '[{"a":'.repeat(chance.below(DEPTH_MAX))

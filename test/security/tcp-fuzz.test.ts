@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { chance } from '../support/budget.ts'
+import { budget, chance } from '../support/budget.ts'
 import { Client } from '../support/client.ts'
 import { type Person, person } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
@@ -8,7 +8,7 @@ import { noise } from './frame-generator.ts'
 import { OPCODE, RawSocket, upgradeRequest, wsFrame } from './raw-socket.ts'
 
 /** Connections that begin well and go on with bytes by chance. */
-const CONNECTIONS = Math.ceil(Number(process.env['FUZZ_RUNS'] ?? 10_000) / 40)
+const CONNECTIONS = budget(250, 10_000)
 const HALF_OPEN = 100
 
 let server: TestServer

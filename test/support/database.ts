@@ -30,7 +30,7 @@ export function testCluster() {
       dataDir: join(folder, 'postgres'),
       settings: { fsync: 'off', max_connections: '300' },
     })
-    const template = await create(postgres.ownerUrl, 'rialto_template', 'template1')
+    const template = await createDatabase(postgres.ownerUrl, 'rialto_template', 'template1')
     await prepareDatabase({ ownerUrl: template, clock: systemClock, log: quietLog })
     return { postgres, folder }
   })()
@@ -46,7 +46,12 @@ export async function stopTestCluster(): Promise<void> {
   rmSync(folder, { recursive: true, force: true })
 }
 
-async function create(ownerUrl: string, name: string, template: string): Promise<string> {
+/** Makes a database beside another; returns its owner's URL. */
+export async function createDatabase(
+  ownerUrl: string,
+  name: string,
+  template: string,
+): Promise<string> {
   const sql = new SQL({ url: ownerUrl, max: 1 })
   try {
     await sql.unsafe(`create database ${name} template ${template}`)
@@ -88,7 +93,7 @@ async function dropDatabase(ownerUrl: string, name: string): Promise<void> {
 export async function testDatabase(): Promise<TestDatabase> {
   const { postgres } = await testCluster()
   const name = `test_${process.pid}_${++count}`
-  const ownerUrl = await create(postgres.ownerUrl, name, 'rialto_template')
+  const ownerUrl = await createDatabase(postgres.ownerUrl, name, 'rialto_template')
   const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
   const db = openDatabase({ url, clock: systemClock })
   return {

@@ -45,9 +45,10 @@ process.on('uncaughtException', () => void uncaught++)
 process.on('unhandledRejection', () => void uncaught++)
 
 const own = await ownPostgres()
-const owner = new SQL({ url: own.database.ownerUrl, max: 1 })
+const { ownerUrl } = await own.database()
+const owner = new SQL({ url: ownerUrl, max: 1 })
 await owner`create table writes (id text)`
-const begin = open(own.database.ownerUrl)
+const begin = open(ownerUrl)
 
 const acknowledged: string[] = []
 const servedAtMs = new Array<number>(WRITERS).fill(0)
@@ -88,7 +89,7 @@ for (let n = 0; n < Number(restarts); n++) {
 }
 const sure = acknowledged.slice()
 await owner.close()
-const reader = new SQL({ url: own.database.ownerUrl, max: 1 })
+const reader = new SQL({ url: ownerUrl, max: 1 })
 const rows = await reader<{ id: string; n: number }[]>`
   select id, count(*)::int as n from writes group by id`
 const stored = new Set(rows.map(({ id }) => id))

@@ -6,7 +6,7 @@ import { isAlive } from '../../db/embedded/postmaster.ts'
 import { openDatabase } from '../../db/client.ts'
 import { prepareDatabase } from '../../db/roles.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
-import type { TestDatabase } from './database.ts'
+import { createDatabase, type TestDatabase } from './database.ts'
 import { quietLog } from './log.ts'
 import { until } from './wait.ts'
 
@@ -15,7 +15,8 @@ export type Ending = 'SIGINT' | 'SIGQUIT' | 'SIGKILL'
 
 /** A PostgreSQL of a test's own, durable as in production, that can be taken away and brought back. */
 export interface OwnPostgres {
-  readonly database: TestDatabase
+  /** Makes a fresh, migrated database. */
+  database(): Promise<TestDatabase>
   /** Ends it and waits until it is gone. */
   end(how: Ending): Promise<void>
   /** Starts it again, on the same port. */
@@ -23,15 +24,14 @@ export interface OwnPostgres {
   remove(): Promise<void>
 }
 
-/** Starts one, with a migrated database. */
+/** Starts one. */
 export async function ownPostgres(): Promise<OwnPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'rialto-postgres-'))
   const settings = { max_connections: '200' }
   const launch = () => startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), settings })
   let postgres: EmbeddedPostgres | undefined = await launch()
-  const { ownerUrl, port } = postgres
-  const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
-  const db = openDatabase({ url, clock: systemClock })
+  const { ownerUrl: firstUrl, port } = postgres
+  const opened: TestDatabase['db'][] = []
 
   const tryLaunch = async () => {
     try {
@@ -44,7 +44,13 @@ export async function ownPostgres(): Promise<OwnPostgres> {
     }
   }
   return {
-    database: { url, ownerUrl, db, drop: () => Promise.resolve() },
+    async database() {
+      const ownerUrl = await createDatabase(firstUrl, `own_${opened.length}`, 'template1')
+      const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
+      const db = openDatabase({ url, clock: systemClock })
+      opened.push(db)
+      return { url, ownerUrl, db, drop: () => Promise.resolve() }
+    },
     async end(how) {
       if (postgres === undefined) return
       const { pid, stop } = postgres
@@ -58,7 +64,7 @@ export async function ownPostgres(): Promise<OwnPostgres> {
       if (postgres?.port !== port) throw new Error('PostgreSQL came back on another port')
     },
     async remove() {
-      await db.close()
+      for (const db of opened) await db.close()
       await postgres?.stop()
       rmSync(folder, { recursive: true, force: true })
     },
