@@ -16,6 +16,9 @@ export interface WaitingFrame {
   readonly refused?: Failure
 }
 
+/** What Bun's `send` answers when the frame has to wait. */
+const BACKPRESSURE = -1
+
 /** Connections with queued frames. */
 let dirty: Connection[] = []
 
@@ -45,6 +48,8 @@ export class Connection implements Subscriber {
   /** Between opening and the `connected` frame, everything else waits here. */
   held: string[] | undefined
   private outgoing: string | string[] | undefined
+  /** Bytes wait for a reader that does not keep up, as far as has been noticed. */
+  behind = false
   errors = 0
   errorsSinceMs = 0
   closedAs: CloseName | undefined
@@ -95,7 +100,7 @@ export class Connection implements Subscriber {
       return
     }
     this.flush()
-    this.socket?.send(frame)
+    this.write(frame)
   }
 
   /** Sends `first`, then what was held back for it. */
@@ -103,8 +108,8 @@ export class Connection implements Subscriber {
     const { held, socket } = this
     this.held = undefined
     socket?.cork(() => {
-      socket.send(first)
-      for (const frame of held ?? []) socket.send(frame)
+      this.write(first)
+      for (const frame of held ?? []) this.write(frame)
     })
   }
 
@@ -114,12 +119,16 @@ export class Connection implements Subscriber {
     this.outgoing = undefined
     if (outgoing === undefined || socket === undefined) return
     if (typeof outgoing === 'string') {
-      socket.send(outgoing)
+      this.write(outgoing)
     } else {
       socket.cork(() => {
-        for (const frame of outgoing) socket.send(frame)
+        for (const frame of outgoing) this.write(frame)
       })
     }
+  }
+
+  private write(frame: string): void {
+    if (this.socket?.send(frame) === BACKPRESSURE) this.behind = true
   }
 
   join(topic: string): void {

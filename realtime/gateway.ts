@@ -115,6 +115,8 @@ export function createGateway(parts: GatewayParts): Gateway {
     const nowMs = clock.now()
     for (const connection of core.sockets.all()) {
       const { actor } = connection
+      // What a topic brings is not seen from here; a queue does not fill within one sweep.
+      connection.behind = (connection.socket?.getBufferedAmount() ?? 0) > 0
       if (actor === undefined) continue
       if (revoked.has(actor.sessionId)) connection.close('session_revoked')
       else if (actor.expiresAtMs <= nowMs) connection.close('unauthenticated')
@@ -138,9 +140,9 @@ export function createGateway(parts: GatewayParts): Gateway {
     }, limits.authenticateMs)
   }
 
-  const close = (socket: Socket, code: number) => {
+  const close = (socket: Socket, code: number, reason: string) => {
     const connection = socket.data
-    const cause = causeOf(connection, code, socket.getBufferedAmount())
+    const cause = causeOf(connection, code, reason)
     closed.labels({ code: String(cause.code) }).inc()
     log.debug('socket closed', { connection_id: connection.id, code, reason: cause.reason })
     strangers.delete(connection)
@@ -254,11 +256,15 @@ function isMember(core: RealtimeCore, connection: Connection): boolean {
   return userId !== undefined && core.sockets.of(userId).includes(connection)
 }
 
+/** The reason that Bun gives for a socket that did not answer its ping. */
+const TIMED_OUT = 'WebSocket timed out from inactivity'
+
 /** Why a socket closed: what we said ourselves, or what can be told of a line that was cut. */
-function causeOf(connection: Connection, code: number, waitingBytes: number) {
+function causeOf(connection: Connection, code: number, reason: string) {
   if (connection.closedAs !== undefined) return CLOSE[connection.closedAs]
-  // The reader, being blocked, sees no close frame; only here is the reason known.
-  if (code === 1006 && waitingBytes > 0) return CLOSE.slow_consumer
+  // The other side sees no close frame in these cases; only here is the reason known.
+  if (reason === TIMED_OUT) return CLOSE.stale
+  if (code === 1006 && connection.behind) return CLOSE.slow_consumer
   const known = Object.keys(CLOSE) as CloseName[]
   const name = known.find((key) => CLOSE[key].code === code)
   return name === undefined ? { code, reason: 'closed by the client' } : CLOSE[name]

@@ -180,11 +180,7 @@ async function startDatabase(
   return { db, url }
 }
 
-function listen(
-  config: Config,
-  gateway: Gateway,
-  http: Http,
-): BunServer<Connection> {
+function listen(config: Config, gateway: Gateway, http: Http): BunServer<Connection> {
   return Bun.serve<Connection>({
     hostname: config.host,
     port: config.port,

@@ -40,7 +40,8 @@ export function createPostgresBroker(
       const texts = waiting.flatMap(fragments)
       waiting = []
       try {
-        for (const text of texts) await db.sql`select pg_notify(${TOPIC}, ${text})`
+        // Tried again as a read is: twice does no harm, and one broken connection is no outage.
+        for (const text of texts) await db.read((sql) => sql`select pg_notify(${TOPIC}, ${text})`)
       } catch (error) {
         log.warn('notification lost', { error })
       }

@@ -21,6 +21,8 @@ export function createRedisBroker(url: string, log: Logger): Broker {
   const sender = new Redis(url, options)
   const receiver = new Redis(url, { ...options, enableOfflineQueue: true })
   let wasReady = false
+  let subscribed = false
+  const ready = () => subscribed && sender.status === 'ready' && receiver.status === 'ready'
   const complain = (error: Error) => {
     if (wasReady) log.warn('redis is away', { error: error.message })
     wasReady = false
@@ -31,11 +33,21 @@ export function createRedisBroker(url: string, log: Logger): Broker {
   return {
     kind: 'redis',
     async start(onMessage, onGap) {
-      receiver.on('message', (_topic, message) => onMessage(message))
-      receiver.on('ready', () => {
+      // Both lines: what others said may have been lost, or what was said to them.
+      const back = () => {
+        if (!ready()) return
         wasReady = true
-        void receiver.subscribe(TOPIC).then(onGap, complain)
+        onGap()
+      }
+      receiver.on('message', (_topic, message) => onMessage(message))
+      receiver.on('close', () => (subscribed = false))
+      receiver.on('ready', () => {
+        void receiver.subscribe(TOPIC).then(() => {
+          subscribed = true
+          back()
+        }, complain)
       })
+      sender.on('ready', back)
       // A Redis that is not there yet is reconnected to in the background.
       await Promise.allSettled([sender.connect(), receiver.connect()])
     },
@@ -43,7 +55,7 @@ export function createRedisBroker(url: string, log: Logger): Broker {
       if (sender.status !== 'ready') return
       sender.publish(TOPIC, message).catch(complain)
     },
-    ready: () => sender.status === 'ready' && receiver.status === 'ready',
+    ready,
     async close() {
       sender.disconnect()
       receiver.disconnect()

@@ -62,7 +62,11 @@ async function bySocket(n: number, operation: string, key: string, body: object)
 }
 
 async function byRest(n: number, operation: string, key: string, body: object): Promise<Got> {
-  const { status, body: answer, headers } = await rest(at(n), 'POST', ROUTES[operation] ?? '', {
+  const {
+    status,
+    body: answer,
+    headers,
+  } = await rest(at(n), 'POST', ROUTES[operation] ?? '', {
     token: ada.token,
     body,
     headers: { 'Idempotency-Key': key },
@@ -135,7 +139,10 @@ describe.each(['lab.note', 'lab.note_fast'])('the same key of %s', (operation) =
   test('of a request that failed does it anew', async () => {
     const [one, body] = [key(), { on: `${on}-failed`, text: 'fail' }]
     for (const n of [0, 1, 2]) {
-      expect(await call(n, operation, one, body)).toMatchObject({ code: 'conflict', replayed: false })
+      expect(await call(n, operation, one, body)).toMatchObject({
+        code: 'conflict',
+        replayed: false,
+      })
     }
     const good = await call(0, operation, one, { ...body, text: 'good' })
     expect(good).toMatchObject({ ok: true, replayed: false })

@@ -106,7 +106,10 @@ beforeAll(async () => {
   redis = startRecordingRedis()
   instances = [await startInstance('a'), await startInstance('b')]
 })
-afterAll(() => {
+afterAll(async () => {
+  // Again, in case that a test has failed before it came to stopping them.
+  for (const instance of instances) await instance.stop()
+  await postgres.stop()
   redis.stop()
   rmSync(folder, { recursive: true, force: true })
 })

@@ -14,6 +14,8 @@ export interface TestRedis {
   /** Kills it: whatever it held is gone. */
   kill(): Promise<void>
   flushAll(): Promise<void>
+  /** Cuts the lines of those who publish, and of those who subscribe if `all`. */
+  cutLines(all: boolean): Promise<void>
   /** Kills it and removes its folder. */
   remove(): Promise<void>
 }
@@ -26,12 +28,12 @@ export async function startRedis(): Promise<TestRedis> {
   const port = freePort()
   let child: Bun.Subprocess | undefined
 
-  const ask = async (word: string) => {
+  const ask = async (word: string, ...rest: string[]) => {
     const client = new Redis({ port, lazyConnect: true, maxRetriesPerRequest: 0 })
     client.on('error', () => undefined)
     try {
       await client.connect()
-      return await client.call(word)
+      return await client.call(word, ...rest)
     } finally {
       client.disconnect()
     }
@@ -57,6 +59,10 @@ export async function startRedis(): Promise<TestRedis> {
     },
     async flushAll() {
       await ask('flushall')
+    },
+    async cutLines(all) {
+      await ask('client', 'kill', 'type', 'normal')
+      if (all) await ask('client', 'kill', 'type', 'pubsub')
     },
     async remove() {
       await redis.kill()
