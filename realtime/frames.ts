@@ -24,6 +24,8 @@ export interface FrameParts {
   readonly draining: () => boolean
 }
 
+/** What one may say before saying who one is. */
+const STRANGERS_MAY = new Set(['authenticate', 'ping', 'heartbeat'])
 const MINUTE_MS = 60_000
 /** Refused calls count a fraction of a bad frame: a busy client is not a broken one. */
 const RATE_LIMITED_WEIGHT = 0.1
@@ -138,7 +140,7 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
   /** The frame, or its refusal to those who have not said who they are and to all at the end. */
   const admitted = (connection: Connection, frame: WaitingFrame, text: string): WaitingFrame => {
     const { type, id } = frame
-    if (connection.actor === undefined && type !== 'authenticate' && type !== 'ping') {
+    if (connection.actor === undefined && !STRANGERS_MAY.has(type)) {
       return refused(id, new Failure('unauthenticated', 'Authenticate first'))
     }
     if (parts.draining()) {

@@ -210,7 +210,7 @@ export function createGateway(parts: GatewayParts): Gateway {
       closeOnBackpressureLimit: true,
       // Bun sends the ping by itself, so that an answered one keeps the socket alive.
       sendPings: true,
-      idleTimeout: Math.ceil((limits.heartbeatMs + limits.deadAfterMs) / 1_000),
+      idleTimeout: idleSeconds(limits),
       open,
       close,
       message(socket, message) {
@@ -249,6 +249,14 @@ function observeSockets({ metrics }: Kernel, { sockets, hub, presence }: Realtim
   metrics.gauge('presence_users', 'Users online, over all instances', [], (gauge) =>
     gauge.labels().set(presence.onlineCount()),
   )
+}
+
+/**
+ * After how much silence a socket is dead. Bun looks every four seconds and rounds up, once until
+ * its ping and once after it; from a multiple of four nothing is added.
+ */
+function idleSeconds({ heartbeatMs, deadAfterMs }: GatewayLimits): number {
+  return Math.max(8, 4 * Math.floor((heartbeatMs + deadAfterMs) / 4_000))
 }
 
 function isMember(core: RealtimeCore, connection: Connection): boolean {

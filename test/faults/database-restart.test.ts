@@ -174,7 +174,7 @@ async function ordeal(instances: number): Promise<void> {
       load.read(() => clients[0].call('history', { channel: 'lab:restart', limit: 5 })),
     )
     for (let n = 0; n < RESTARTS; n++) {
-      await Bun.sleep(300)
+      await Bun.sleep(200)
       await restart(load, ENDINGS[n % ENDINGS.length] as Ending)
     }
     await Bun.sleep(300)
@@ -269,7 +269,7 @@ describe('when the database crashes', () => {
       await stays(budget(300, 12_000))
       // What a crash does to an unlogged table, as often as a heartbeat is read.
       const emptying = setInterval(() => void database.db.sql`delete from instances`.execute(), 10)
-      await stays(2_500)
+      await stays(2_200)
       clearInterval(emptying)
       // One that was taken for gone all the same (stopped, swapped out) is asked who is with it.
       here.core.instances.left(there.core.instances.id)

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { budget, full } from '../support/budget.ts'
 import type { DriverReport } from '../support/driver-load.ts'
@@ -25,13 +25,20 @@ const holds = ({ hanging, lost, doubled, uncaught }: DriverReport) =>
   hanging.every((n) => n === 0) && lost + doubled + uncaught === 0
 
 describe('when PostgreSQL restarts', () => {
+  let reports: Promise<{ bun: DriverReport; postgres: DriverReport }>
+  beforeAll(() => {
+    // At the same time: most of it is waiting.
+    const both = [load('bun', RESTARTS), load('postgres', CONTROL_RESTARTS)] as const
+    reports = Promise.all(both).then(([bun, postgres]) => ({ bun, postgres }))
+  })
+
   test('Bun’s client serves every writer again', async () => {
-    const report = await load('bun', RESTARTS)
+    const report = (await reports).bun
     expect(report).toMatchObject({ lost: 0, doubled: 0, uncaught: 0 })
     expect(report.hanging).toEqual(new Array(RESTARTS).fill(0))
   })
 
   test('control: the postgres package leaves writers hanging', async () => {
-    expect(holds(await load('postgres', CONTROL_RESTARTS))).toBe(false)
+    expect(holds((await reports).postgres)).toBe(false)
   })
 })

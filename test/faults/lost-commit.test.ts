@@ -13,7 +13,7 @@ import { strangers } from '../support/tokens.ts'
  * A trigger that sleeps within the commit makes room for that.
  */
 
-const COMMIT_S = 0.4
+const COMMIT_S = 0.3
 
 let database: TestDatabase
 let proxy: Proxy

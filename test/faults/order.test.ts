@@ -20,7 +20,7 @@ import { median, until } from '../support/wait.ts'
 /** The head of the first is held; a transaction that writes to the second stalls. */
 const CHANNELS = ['held', 'stalled', 'free'] as const
 const STALL_MS = 3_000
-const WARM_MS = budget(800, 5_000)
+const WARM_MS = budget(500, 5_000)
 const ROUNDS = budget(1, 10)
 const luck = chance('order')
 

@@ -198,7 +198,7 @@ describe('recovery', () => {
       await client.ask('subscribe', { channel })
       return { ...missed, recovered: true }
     }
-    const report = await unrest(200, naive)
+    const report = await unrest(100, naive)
     expect(report.silentGaps.length).toBeGreaterThan(0)
   })
 })

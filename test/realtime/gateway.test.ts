@@ -53,6 +53,10 @@ describe('opening a socket', () => {
   test('with a first frame', async () => {
     const client = await Client.open(server.wsUrl)
     expect(client.call('lab.quick')).rejects.toThrow('unauthenticated')
+    for (const type of ['ping', 'heartbeat']) {
+      client.send({ type, id: type })
+      expect((await client.wait(({ id }) => id === type)).type).toBe('pong')
+    }
     const ack = await client.call('authenticate', { token: ada.token })
     expect(ack.payload).toMatchObject({ user_id: ada.id })
     expect(client.frames.map(({ type }) => type)).toContain('connected')
