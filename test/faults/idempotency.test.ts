@@ -200,6 +200,8 @@ describe('control', () => {
       Array.from({ length: AT_ONCE }, async () => {
         const found = await db.sql`select from outbox where channel = 'naive:1'`
         if (found.length > 0) return
+        // What lies between looking and writing takes its time.
+        await Bun.sleep(20)
         await db.sql`insert into outbox (channel, kind) values ('naive:1', 1)`
       }),
     )
