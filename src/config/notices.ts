@@ -7,7 +7,7 @@ import { UNNEEDED } from './table.ts'
  * Edit distance in which two swapped neighbours are one edit (optimal string alignment), or
  * `limit + 1` when it is larger than `limit`.
  */
-export function editDistance(a: string, b: string, limit: number): number {
+function editDistance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) > limit) return limit + 1
   let beforeLast: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, column) => column)

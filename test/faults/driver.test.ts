@@ -5,9 +5,9 @@ import type { DriverReport } from '../support/driver-load.ts'
 
 /** Why the request path is built on Bun's client: docs/decisions/002-database-driver.md. */
 
-const RESTARTS = budget(3, 50)
+const RESTARTS = budget(2, 50)
 /** Each of these waits for its deadline, because somebody never comes back. */
-const CONTROL_RESTARTS = budget(2, 5)
+const CONTROL_RESTARTS = budget(1, 5)
 const DEADLINE_MS = budget(2_000, 10_000)
 
 async function load(driver: 'bun' | 'postgres', restarts: number): Promise<DriverReport> {

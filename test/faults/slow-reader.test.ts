@@ -124,7 +124,7 @@ describe('a reader that does not read', () => {
     expect(await closedAs4001()).toBe(SLOW)
   })
 
-  test('control: with the defaults of the runtime it stays, and silently loses events', async () => {
+  test('control: with the runtime’s defaults it stays, and silently loses events', async () => {
     const naive = Bun.serve({
       port: 0,
       hostname: '127.0.0.1',

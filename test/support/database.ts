@@ -23,7 +23,7 @@ let cluster: Promise<{ postgres: EmbeddedPostgres; folder: string }> | undefined
 let count = 0
 
 /** The run's PostgreSQL; without fsync, because no test cuts the machine's power. */
-export function testCluster() {
+function testCluster() {
   cluster ??= (async () => {
     const folder = mkdtempSync(join(tmpdir(), 'rialto-test-'))
     const postgres = await startEmbeddedPostgres({

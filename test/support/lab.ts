@@ -8,24 +8,24 @@ import { input, t } from '../../src/kernel/schema.ts'
  * A feature for tests of the kernel and the streams: a stream channel and a cache channel that
  * everybody may read, and operations of each form that emit to them.
  */
-export const labChannel = channel('lab', {
+const labChannel = channel('lab', {
   description: 'A stream of the tests',
   recovery: 'stream',
   mayRead: (_kernel, _actor, id) => !id.startsWith('private'),
 })
-export const boardChannel = channel('board', {
+const boardChannel = channel('board', {
   description: 'A latest value of the tests',
   recovery: 'cache',
   mayRead: () => true,
 })
 
 const Noted = t.Object({ text: t.String() })
-export const noted = event(labChannel, 'noted', {
+const noted = event(labChannel, 'noted', {
   kind: 31_000,
   description: 'A note',
   payload: Noted,
 })
-export const shown = event(boardChannel, 'shown', {
+const shown = event(boardChannel, 'shown', {
   kind: 31_001,
   description: 'The newest value',
   payload: Noted,
@@ -39,7 +39,7 @@ const NoteInput = input({
 })
 
 /** Through the outbox. */
-export const note = operation('lab.note', {
+const note = operation('lab.note', {
   summary: 'Notes something in a transaction',
   rest: 'POST /lab/notes',
   access: user(),
@@ -58,7 +58,7 @@ export const note = operation('lab.note', {
 })
 
 /** Numbered by the batch itself; the text `fail` fails alone, `poison` fails the statement. */
-export const noteFast = operation('lab.note_fast', {
+const noteFast = operation('lab.note_fast', {
   summary: 'Notes something in a batch',
   rest: 'POST /lab/fast',
   access: user(),
@@ -79,7 +79,7 @@ export const noteFast = operation('lab.note_fast', {
 })
 
 /** To the cache channel. */
-export const show = operation('lab.show', {
+const show = operation('lab.show', {
   summary: 'Shows a value',
   access: user(),
   limit: 'write',
@@ -92,7 +92,7 @@ export const show = operation('lab.show', {
 })
 
 /** Takes its time, to see that frames of one socket keep their order. */
-export const slow = operation('lab.slow', {
+const slow = operation('lab.slow', {
   summary: 'Answers after a while',
   access: user(),
   limit: 'read',
@@ -105,7 +105,7 @@ export const slow = operation('lab.slow', {
 })
 
 /** Answers at once. */
-export const quick = operation('lab.quick', {
+const quick = operation('lab.quick', {
   summary: 'Answers at once',
   rest: 'GET /lab/quick',
   access: user(),

@@ -13,7 +13,7 @@ import { until } from './wait.ts'
 /** How PostgreSQL is told to go: fast, immediate (as in a crash), or not at all. */
 export type Ending = 'SIGINT' | 'SIGQUIT' | 'SIGKILL'
 
-/** A PostgreSQL of a test's own, durable as in production, that can be taken away and brought back. */
+/** A PostgreSQL of a test's own, as durable as in production, that can go away and come back. */
 export interface OwnPostgres {
   /** Makes a fresh, migrated database. */
   database(): Promise<TestDatabase>
