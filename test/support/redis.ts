@@ -6,6 +6,7 @@ import { freePort, until } from './wait.ts'
 
 /** Where the machine has one; tests that need it are skipped otherwise, and say so. */
 export const redisProgram = Bun.which('redis-server')
+if (redisProgram === null) console.log('no redis-server in the path: tests with one are skipped')
 
 /** A Redis of a test's own, which can be taken away and brought back. */
 export interface TestRedis {
