@@ -75,6 +75,8 @@ async function burst(client: Client, frames: readonly string[]): Promise<string[
   const answered = () => client.frames.filter(({ id }) => id !== undefined)
   const deadline = performance.now() + ANSWER_MS_MAX
   while (answered().at(-1)?.id !== 'the last') {
+    // A frame that happens to end the session is no flaw; the loop connects again.
+    if (client.closed?.code === 4502) return []
     if (client.closed !== undefined) return [`closed with ${client.closed.code}`]
     if (performance.now() > deadline) return ['not answered in time']
     await Bun.sleep(1)
@@ -162,6 +164,9 @@ test(
       if (findings.length > 0) {
         const shown = frames.map((f) => (f.length > 400 ? `${f.slice(0, 400)}…` : f)).join('\n')
         throw new Error(`burst ${bursts}:\n${findings.join('\n')}\n${shown}`)
+      }
+      if (client.closed?.code === 4502) {
+        client = await Client.connect(server.wsUrl, await freshToken())
       }
       sent += count
       if (bursts % 20 === 19) {
