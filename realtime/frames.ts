@@ -81,6 +81,7 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
         request: connection.request,
         input: frame.payload,
         key: frame.key,
+        stepUp: frame.stepUp,
       })
     } catch (error) {
       // Earlier calls of the same batch are still to be answered, and answers keep the order.
@@ -201,7 +202,7 @@ function withoutNul(frame: WaitingFrame): WaitingFrame {
 
 /** A frame that is refused before it runs; it waits for its turn, since answers keep the order. */
 function refused(id: string | undefined, failure: Failure): WaitingFrame {
-  return { type: '', id, key: undefined, payload: undefined, refused: failure }
+  return { type: '', id, key: undefined, stepUp: undefined, payload: undefined, refused: failure }
 }
 
 /** `outcome`, but not before `last`; its failure is awaited by whoever gets the result. */

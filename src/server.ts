@@ -3,6 +3,7 @@ import type { Server as BunServer } from 'bun'
 import { type Database, openDatabase } from '../db/client.ts'
 import { startEmbeddedPostgres } from '../db/embedded.ts'
 import { prepareDatabase } from '../db/roles.ts'
+import { createQueues } from '../jobs/queue.ts'
 import { type Scheduled, schedule } from '../jobs/schedule.ts'
 import { startScheduler } from '../jobs/scheduler.ts'
 import { CLOSE, type GatewayLimits } from '../realtime/codes.ts'
@@ -11,18 +12,20 @@ import { type RealtimeCore, startCore } from '../realtime/core.ts'
 import { createGateway, type Gateway } from '../realtime/gateway.ts'
 import { announcePresence } from '../realtime/presence-announcer.ts'
 import { Connected, WORDS } from '../realtime/words.ts'
-import { Authenticator } from './auth/index.ts'
+import { createAudit } from './audit/index.ts'
+import { Authenticator, createStepUp } from './auth/index.ts'
 import { EVERY_FEATURE } from './config/types.ts'
 import type { Config } from './config.ts'
 import { features as allFeatures } from './features.ts'
 import { createHttp, type Http } from './http/index.ts'
 import { type Clock, systemClock } from './kernel/clock.ts'
 import { checkOutputs, createExecutor, type Executor } from './kernel/execute.ts'
-import { createRegistry, type Feature } from './kernel/feature.ts'
+import { createRegistry, type Feature, type Registry } from './kernel/feature.ts'
 import { type Kernel, serviceTable } from './kernel/kernel.ts'
 import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
+import { createVault } from './kernel/vault.ts'
 import type { Logger } from './kernel/log.ts'
-import { createMetrics } from './kernel/metrics.ts'
+import { createMetrics, type Metrics } from './kernel/metrics.ts'
 import { VERSION } from './version.ts'
 
 /** A running server. */
@@ -98,19 +101,7 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
     registry,
   })
   started.push({ name: 'streams', stop: () => core.stop() })
-  const kernel: Kernel = {
-    config,
-    clock,
-    log,
-    metrics,
-    db,
-    registry,
-    limiter: createLimiter(clock, options.limits ?? LIMITS),
-    streams: core.streams,
-    announcer: core.announcer,
-    presence: core.presence,
-    use: serviceTable(() => kernel),
-  }
+  const kernel = createKernel(options, { clock, db, registry, metrics, core })
   const authenticator = kernel.use(Authenticator)
   core.listen({
     revoked: (ids) => authenticator.applyRevoked(ids),
@@ -152,6 +143,37 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   })
   started.push({ name: 'jobs', stop: startScheduler(kernel, options.schedule ?? schedule) })
   return { port: server.port ?? config.port, kernel, executor, core }
+}
+
+interface KernelParts {
+  readonly clock: Clock
+  readonly db: Database
+  readonly registry: Registry
+  readonly metrics: Metrics
+  readonly core: RealtimeCore
+}
+
+function createKernel({ config, log, limits = LIMITS }: ServerOptions, parts: KernelParts): Kernel {
+  const { clock, db, core } = parts
+  const vault = createVault(config.masterKeys)
+  const kernel: Kernel = {
+    config,
+    clock,
+    log,
+    metrics: parts.metrics,
+    db,
+    registry: parts.registry,
+    limiter: createLimiter(clock, limits),
+    streams: core.streams,
+    audit: createAudit({ db, clock }),
+    queues: createQueues({ clock, vault }),
+    stepUp: createStepUp(),
+    vault,
+    announcer: core.announcer,
+    presence: core.presence,
+    use: serviceTable(() => kernel),
+  }
+  return kernel
 }
 
 function chosenFeatures({ features }: Config): readonly Feature[] {

@@ -48,6 +48,8 @@ export const sessions = pgTable(
     expiresAt: moment('expires_at').notNull(),
     revokedAt: moment('revoked_at'),
     revokedReason: text('revoked_reason'),
+    /** When it has shown a second factor. */
+    mfaAt: moment('mfa_at'),
   },
   (table) => [index('sessions_user').on(table.userId)],
 )

@@ -2,6 +2,8 @@
  * All tables, one file a feature. `bun run db:generate` compares them with `db/migrations` and
  * writes what is new; the server's start applies it.
  */
+export * from './audit.ts'
 export * from './identity.ts'
+export * from './jobs.ts'
 export * from './messaging.ts'
 export * from './streams.ts'

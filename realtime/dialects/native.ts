@@ -25,7 +25,7 @@ export function parseFrame(text: string): Parsed {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { ok: false, id: undefined, why: 'A frame is one JSON object' }
   }
-  const { type, id, key, payload } = value as Record<string, unknown>
+  const { type, id, key, step_up: stepUp, payload } = value as Record<string, unknown>
   if (id !== undefined && !isId(id)) {
     return { ok: false, id: undefined, why: '`id` is a text of 1 to 64 characters' }
   }
@@ -33,10 +33,13 @@ export function parseFrame(text: string): Parsed {
   if (key !== undefined && typeof key !== 'string') {
     return { ok: false, id, why: '`key` is a text' }
   }
+  if (stepUp !== undefined && typeof stepUp !== 'string') {
+    return { ok: false, id, why: '`step_up` is a text' }
+  }
   if (payload !== undefined && (typeof payload !== 'object' || payload === null)) {
     return { ok: false, id, why: '`payload` is an object' }
   }
-  return { ok: true, frame: { type, id, key, payload: payload ?? {} } }
+  return { ok: true, frame: { type, id, key, stepUp, payload: payload ?? {} } }
 }
 
 function isId(id: unknown): id is string {

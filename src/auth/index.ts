@@ -15,6 +15,7 @@ import { userChannel } from './channels.ts'
 import { forgetEnded } from './jobs.ts'
 import { operations } from './operations/index.ts'
 
+export { createStepUp } from './step-up.ts'
 export { Authenticator } from './authenticator.ts'
 export { userChannel } from './channels.ts'
 export { forgetEnded } from './jobs.ts'

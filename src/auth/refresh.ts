@@ -73,6 +73,7 @@ interface SessionRow {
   readonly user_id: string
   readonly expires_at: Date
   readonly revoked_at: Date | null
+  readonly mfa: boolean
   readonly blocked_at: Date | null
 }
 interface TokenRow {
@@ -86,7 +87,8 @@ async function rotate(kernel: Kernel, { sql }: Tx, token: Secret): Promise<Signe
   // The lock comes first and the tokens are read after it, by a statement of their own: one that
   // waits for the lock would still see the tokens as they were before.
   const [session] = (await sql`
-    select s.id, s.user_id, s.expires_at, s.revoked_at, u.blocked_at
+    select s.id, s.user_id, s.expires_at, s.revoked_at, s.mfa_at is not null as mfa,
+      u.blocked_at
     from sessions s join users u on u.id = s.user_id
     where s.id = (select session_id from refresh_tokens where hash = ${token.hash})
     for update of s`) as SessionRow[]
@@ -123,7 +125,8 @@ async function rotate(kernel: Kernel, { sql }: Tx, token: Secret): Promise<Signe
   }
   const account = await getAccount(sql, session.user_id)
   const endsMs = session.expires_at.getTime()
-  return await answerWithTokens(kernel, account, session.id, endsMs, successor.secret)
+  const open = { id: session.id, endsMs, mfa: session.mfa }
+  return await answerWithTokens(kernel, account, open, successor.secret)
 }
 
 interface Successor {

@@ -40,7 +40,7 @@ export async function signIn(ctx: WriteContext<Actor | null>, userId: string): P
   const refresh = newSecret()
   await insertRefreshToken(kernel, tx.sql, sessionId, endsMs, refresh)
   const account = await getAccount(tx.sql, userId)
-  return await answerWithTokens(kernel, account, sessionId, endsMs, refresh)
+  return await answerWithTokens(kernel, account, { id: sessionId, endsMs, mfa: false }, refresh)
 }
 
 /** The refusal of tokens to a blocked account, whose owner has proven to be that. */
@@ -59,15 +59,16 @@ export async function signInAgain(
   sessionId: string,
 ): Promise<SignedIn> {
   const [session] = (await tx.sql`
-    select user_id, expires_at from sessions
+    select user_id, expires_at, mfa_at is not null as mfa from sessions
     where id = ${sessionId} and revoked_at is null and expires_at > ${clock.date()}
-    for update`) as { user_id: string; expires_at: Date }[]
+    for update`) as { user_id: string; expires_at: Date; mfa: boolean }[]
   if (session === undefined) throw new Failure('session_revoked')
   const endsMs = session.expires_at.getTime()
   const refresh = newSecret()
   await insertRefreshToken(kernel, tx.sql, sessionId, endsMs, refresh)
   const account = await getAccount(tx.sql, session.user_id)
-  return await answerWithTokens(kernel, account, sessionId, endsMs, refresh)
+  const { mfa } = session
+  return await answerWithTokens(kernel, account, { id: sessionId, endsMs, mfa }, refresh)
 }
 
 /** Stores a refresh token, which slides but never beyond the end of its session. */
@@ -84,26 +85,35 @@ export async function insertRefreshToken(
     values (${hash}, ${sessionId}, ${clock.date()}, ${new Date(expiresAtMs)})`
 }
 
+/** What tokens say of a session. */
+export interface OpenSession {
+  readonly id: string
+  /** In milliseconds since the epoch. */
+  readonly endsMs: number
+  /** It has shown a second factor. */
+  readonly mfa: boolean
+}
+
 /** The answer of everything that signs somebody in, with a fresh access token. */
 export async function answerWithTokens(
   kernel: Kernel,
   account: Account,
-  sessionId: string,
-  sessionEndsMs: number,
+  session: OpenSession,
   refresh: Secret,
 ): Promise<SignedIn> {
   const { token, expiresAtMs } = await kernel.use(Authenticator).issue({
     userId: account.id,
-    sessionId,
+    sessionId: session.id,
     roles: account.roles,
-    sessionEndsMs,
+    sessionEndsMs: session.endsMs,
+    mfa: session.mfa,
   })
   return {
     token,
     refresh_token: refresh.text,
     token_type: 'Bearer',
     expires_at: new Date(expiresAtMs).toISOString(),
-    session_id: sessionId,
+    session_id: session.id,
     user: account,
   }
 }

@@ -26,6 +26,7 @@ interface Redeemed {
   readonly user_id: string
   readonly session_id: string
   readonly roles: Role[]
+  readonly mfa: boolean
   readonly expires_at: Date
   readonly access_until: Date
   readonly ended: boolean
@@ -41,8 +42,8 @@ export async function redeemTicket({ db, clock }: Kernel, ticket: string): Promi
     async ({ sql }): Promise<Redeemed[]> =>
       await sql`
     with used as (delete from tickets where hash = ${hash} returning *)
-    select s.user_id, s.id as session_id, u.roles, used.expires_at, used.access_until,
-      s.revoked_at is not null or u.blocked_at is not null as ended
+    select s.user_id, s.id as session_id, s.mfa_at is not null as mfa, u.roles,
+      used.expires_at, used.access_until, s.revoked_at is not null or u.blocked_at is not null as ended
     from used join sessions s on s.id = used.session_id join users u on u.id = s.user_id`,
   )
   if (row === undefined || clock.now() >= row.expires_at.getTime()) {
@@ -51,9 +52,11 @@ export async function redeemTicket({ db, clock }: Kernel, ticket: string): Promi
   if (row.ended) throw new Failure('session_revoked')
   if (clock.now() >= row.access_until.getTime()) throw new Failure('token_expired')
   return {
+    kind: 'user',
     userId: row.user_id,
     sessionId: row.session_id,
     roles: row.roles,
+    mfa: row.mfa,
     expiresAtMs: row.access_until.getTime(),
   }
 }

@@ -15,6 +15,8 @@ import { recentMap } from './recent.ts'
 const ISSUER = 'rialto'
 const AUDIENCE = 'rialto'
 const TYPE = 'at+jwt'
+/** Authentication method reference of several factors (RFC 8176). */
+const MFA = 'mfa'
 
 /** Clocks of two instances may differ by this much before one refuses the other's new token. */
 const CLOCK_SKEW_MS = 60_000
@@ -32,6 +34,8 @@ export interface TokenSubject {
   readonly roles: readonly Role[]
   /** The end of the session, in milliseconds since the epoch, which no token outlives. */
   readonly sessionEndsMs: number
+  /** The session has shown a second factor. */
+  readonly mfa?: boolean
 }
 
 /** A token as it was made. */
@@ -110,13 +114,17 @@ function keyOf(secret: string): Key {
 
 async function sign(
   key: Key,
-  { userId, sessionId, roles, sessionEndsMs }: TokenSubject,
+  { userId, sessionId, roles, sessionEndsMs, mfa = false }: TokenSubject,
   nowMs: number,
   accessTtlMs: number,
 ): Promise<AccessToken> {
   const issued = Math.floor(nowMs / 1000)
   const expires = Math.floor(Math.min(issued * 1000 + accessTtlMs, sessionEndsMs) / 1000)
-  const token = await new SignJWT({ sid: sessionId, roles: [...roles] })
+  const token = await new SignJWT({
+    sid: sessionId,
+    roles: [...roles],
+    ...(mfa ? { amr: [MFA] } : {}),
+  })
     .setProtectedHeader({ alg: 'HS256', typ: TYPE, kid: key.kid })
     .setIssuer(ISSUER)
     .setAudience(AUDIENCE)
@@ -160,16 +168,21 @@ const isSeconds = (value: unknown): value is number =>
 /** Reads the claims of a token whose signature is right; even then only as we would write them. */
 function actorOf(token: string, nowMs: number, accessTtlMs: number): Actor {
   const claims = claimsOf(token)
-  const { iss, aud, sub, sid, roles, iat, exp, nbf } = claims
+  const { iss, aud, sub, sid, roles, amr, iat, exp, nbf } = claims
   if (iss !== ISSUER || aud !== AUDIENCE || !isUuid(sub) || !isUuid(sid)) throw refused()
   if (!isSeconds(iat) || !isSeconds(exp) || exp <= iat) throw refused()
   if (iat * 1000 > nowMs + CLOCK_SKEW_MS) throw refused()
   if (nbf !== undefined && (!isSeconds(nbf) || nbf * 1000 > nowMs)) throw refused()
   if (!Array.isArray(roles) || !roles.every((role) => ROLES.includes(role))) throw refused()
+  if (amr !== undefined && !(Array.isArray(amr) && amr.length === 1 && amr[0] === MFA)) {
+    throw refused()
+  }
   return {
+    kind: 'user',
     userId: sub,
     sessionId: sid,
     roles,
+    mfa: amr !== undefined,
     // A life that was configured longer ends with the shorter one of now: revocations are
     // forgotten after the life of a token, so none may live longer.
     expiresAtMs: Math.min(exp * 1000, iat * 1000 + accessTtlMs),

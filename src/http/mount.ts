@@ -1,5 +1,5 @@
 import type { Outcome } from '../kernel/execute.ts'
-import type { Actor, Operation, Route } from '../kernel/operation.ts'
+import type { Caller, Operation, Route } from '../kernel/operation.ts'
 import { admit } from './admission.ts'
 import { answerEmpty, answerFailure, answerJson } from './answer.ts'
 import { hasBody, readBody } from './body.ts'
@@ -51,6 +51,7 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
   const takesBody = route.method !== 'GET'
   const open = operation.access.kind === 'anyone'
   const admission = { open, guessable: open && operation.limit === 'identity' }
+  const stepsUp = operation.form.kind === 'handler' && operation.form.stepUp !== undefined
   const { executor } = edge
 
   const failed = (call: RestCall, error: unknown) =>
@@ -68,15 +69,17 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
 
   const execute = (
     call: RestCall,
-    actor: Actor | null,
+    actor: Caller | null,
     input: Record<string, unknown>,
     parameters: PathParameters,
   ): Response | Promise<Response> => {
     if (takesQuery) readQuery(input, call.request.url)
     // Last, so that neither body nor query may say otherwise.
     for (const [position, name] of names) input[name] = read(name, parameters?.[position] ?? '')
-    const key = takesBody ? (call.request.headers.get('idempotency-key') ?? undefined) : undefined
-    const outcome = executor.execute(operation, { actor, request: call, input, key })
+    const { headers } = call.request
+    const key = takesBody ? (headers.get('idempotency-key') ?? undefined) : undefined
+    const stepUp = stepsUp ? (headers.get('x-step-up') ?? undefined) : undefined
+    const outcome = executor.execute(operation, { actor, request: call, input, key, stepUp })
     if (!(outcome instanceof Promise)) return answered(call, outcome)
     return outcome.then(
       (value) => answered(call, value),

@@ -19,6 +19,9 @@ export const Problem = t.Object(
         }),
       ),
     ),
+    challenge: t.Optional(
+      t.String({ description: 'For `step_up_required`: goes to `POST auth/mfa/verify`' }),
+    ),
     retryable: t.Boolean({ description: 'Whether the same request may succeed later' }),
     retry_after_ms: t.Optional(t.Integer({ minimum: 0 })),
     request_id: t.String(),
@@ -39,6 +42,7 @@ export function problemOf(failure: Failure, requestId: string): Problem {
     request_id: requestId,
   }
   if (failure.errors !== undefined) problem.errors = [...failure.errors]
+  if (failure.challenge !== undefined) problem.challenge = failure.challenge
   if (failure.retryAfterMs !== undefined) problem.retry_after_ms = failure.retryAfterMs
   return problem
 }

@@ -11,6 +11,9 @@ export const ERRORS = {
   session_revoked: { status: 401, retryable: false, title: 'Session revoked' },
   invalid_credentials: { status: 401, retryable: false, title: 'Invalid credentials' },
   refresh_reused: { status: 401, retryable: false, title: 'Refresh token reused' },
+  step_up_required: { status: 401, retryable: false, title: 'Second factor needed' },
+  invalid_code: { status: 401, retryable: false, title: 'Wrong or used code' },
+  mfa_required: { status: 403, retryable: false, title: 'Set up a second factor first' },
   forbidden: { status: 403, retryable: false, title: 'Not allowed' },
   not_found: { status: 404, retryable: false, title: 'Not found' },
   unknown_operation: { status: 404, retryable: false, title: 'Unknown operation' },
@@ -42,6 +45,8 @@ interface FailureExtras {
   readonly errors?: readonly FieldError[]
   /** When a retry may succeed, in milliseconds from now. */
   readonly retryAfterMs?: number
+  /** What `POST auth/mfa/verify` wants, for `step_up_required`. */
+  readonly challenge?: string
   readonly cause?: unknown
 }
 
@@ -51,12 +56,14 @@ export class Failure extends Error {
   readonly code: ErrorCode
   readonly errors: readonly FieldError[] | undefined
   readonly retryAfterMs: number | undefined
+  readonly challenge: string | undefined
 
   constructor(code: ErrorCode, detail?: string, extras: FailureExtras = {}) {
     super(detail ?? ERRORS[code].title, extras.cause === undefined ? {} : { cause: extras.cause })
     this.code = code
     this.errors = extras.errors
     this.retryAfterMs = extras.retryAfterMs
+    this.challenge = extras.challenge
   }
 
   get status(): number {
@@ -73,7 +80,7 @@ export interface ErrorPayload {
   code: ErrorCode
   message: string
   retryable: boolean
-  details?: { errors?: readonly FieldError[] }
+  details?: { errors?: readonly FieldError[]; challenge?: string }
   retry_after_ms?: number
   request_id?: string
 }
@@ -86,6 +93,9 @@ export function errorPayload(failure: Failure): ErrorPayload {
     retryable: failure.retryable,
   }
   if (failure.errors !== undefined) payload.details = { errors: failure.errors }
+  if (failure.challenge !== undefined) {
+    payload.details = { ...payload.details, challenge: failure.challenge }
+  }
   if (failure.retryAfterMs !== undefined) payload.retry_after_ms = failure.retryAfterMs
   return payload
 }

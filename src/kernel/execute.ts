@@ -1,22 +1,32 @@
-import type { BatchItem, Context, Operation, RequestInfo, WriteContext } from './operation.ts'
-import type { Actor } from './operation.ts'
-import type { Emission } from './channel.ts'
+import {
+  type BatchItem,
+  type Caller,
+  callerId,
+  type Context,
+  isAdmin,
+  type Operation,
+  type RequestInfo,
+  type WriteContext,
+} from './operation.ts'
 import { type Batcher, createBatcher } from './batcher.ts'
 import { type ErrorCode, Failure } from './errors.ts'
 import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
 import type { Kernel, Position } from './kernel.ts'
 import { acceptInput } from './input.ts'
 import type { HistogramHandle } from './metrics.ts'
+import { unitOfWork } from './unit-of-work.ts'
 
 /** One call of an operation, from whichever edge. */
 export interface Call {
   /** Null where nobody is signed in. */
-  readonly actor: Actor | null
+  readonly actor: Caller | null
   readonly request: RequestInfo
   /** As it came: not yet validated. */
   readonly input: unknown
   /** Idempotency key, if the caller gave one. */
   readonly key?: string | undefined
+  /** What a fresh second factor has earned, if the caller has shown one for this call. */
+  readonly stepUp?: string | undefined
 }
 
 /** What came of a call. */
@@ -49,14 +59,14 @@ export function createExecutor(kernel: Kernel): Executor {
   let running = 0
 
   const start = (operation: Operation, call: Call): Outcome | Promise<Outcome> => {
-    authorize(operation, call.actor)
+    const actor = authorize(operation, call.actor)
     limit(kernel, operation, call)
     const input = acceptInput(operation, call.input)
     const key = checkedKey(operation, call.key)
     const context: Context<never> = {
       kernel,
       clock: kernel.clock,
-      actor: call.actor as never,
+      actor: actor as never,
       request: call.request,
     }
     const { form } = operation
@@ -75,14 +85,16 @@ export function createExecutor(kernel: Kernel): Executor {
           batchers.set(operation, batcher)
         }
         // Access has been checked: a batch operation always has an actor.
-        const item = { actor: call.actor, input, request: call.request } as BatchItem<never>
+        const item = { actor, input, request: call.request } as BatchItem<never>
         return batcher.submit(item, key)
       }
-      case 'handler':
-        if (key === undefined) return write(kernel, operation, context, input)
+      case 'handler': {
+        const { stepUp } = call
+        if (key === undefined) return write(kernel, operation, context, { input, stepUp })
         return inTurn(kernel, operation, call.actor, key, (keyed) =>
-          write(kernel, operation, context, input, keyed),
+          write(kernel, operation, context, { input, stepUp }, keyed),
         )
+      }
     }
   }
 
@@ -133,18 +145,34 @@ export function createExecutor(kernel: Kernel): Executor {
   }
 }
 
-function authorize(operation: Operation, actor: Actor | null): void {
+/** @returns whom the handler deals with */
+function authorize(operation: Operation, caller: Caller | null): Caller | null {
   const { access } = operation
-  if (access.kind === 'anyone') return
-  if (actor === null) throw new Failure('unauthenticated', 'Sign in first')
-  if (access.roles !== undefined && !access.roles.some((role) => actor.roles.includes(role))) {
-    throw new Failure('forbidden', `Only for: ${access.roles.join(', ')}`)
+  if (access.kind === 'anyone') return caller?.kind === 'user' ? caller : null
+  if (caller === null) throw new Failure('unauthenticated', 'Sign in first')
+  if (caller.kind === 'service') {
+    const { scope } = access
+    if (scope === undefined) throw new Failure('forbidden', 'Not for API keys: sign in as a user')
+    if (!caller.scopes.includes(scope)) {
+      throw new Failure('forbidden', `The API key lacks the scope ${scope}`)
+    }
+    return caller
   }
+  if (access.kind === 'service') throw new Failure('forbidden', 'Only for services with an API key')
+  const { roles } = access
+  if (roles === undefined) return caller
+  const held = roles.filter((role) => caller.roles.includes(role))
+  if (held.length === 0) throw new Failure('forbidden', `Only for: ${roles.join(', ')}`)
+  if (held.every((role) => role === 'admin') && !isAdmin(caller)) {
+    throw new Failure('mfa_required', 'Administrators sign in with a second factor')
+  }
+  return caller
 }
 
 function limit(kernel: Kernel, operation: Operation, { actor, request }: Call): void {
   if (!kernel.config.rateLimits.enabled) return
-  const waitMs = kernel.limiter.take(operation.limit, actor?.userId ?? request.address)
+  const subject = actor === null ? request.address : callerId(actor)
+  const waitMs = kernel.limiter.take(operation.limit, subject)
   if (waitMs === 0) return
   throw new Failure('rate_limited', `Too many calls of ${operation.name}`, { retryAfterMs: waitMs })
 }
@@ -160,42 +188,32 @@ function checkedKey(operation: Operation, key: string | undefined): string | und
   return operation.idempotent ? key : undefined
 }
 
-/** Runs a `handler` operation in one transaction with its idempotency record and its events. */
+/** Runs a `handler` operation as a unit of work, with its idempotency record. */
 async function write(
   kernel: Kernel,
   operation: Operation,
   context: Context<never>,
-  input: unknown,
+  call: { readonly input: unknown; readonly stepUp: string | undefined },
   keyed?: Keyed,
 ): Promise<Outcome> {
   const { form } = operation
   if (form.kind !== 'handler') throw new Error(`${operation.name} is not a handler operation`)
+  const { input } = call
   const prepared = await form.prepare?.(context, input as never)
-  let emissions: Emission[] = []
-  let after: (() => void)[] = []
-  const outcome = await kernel.db.transaction(async (tx): Promise<Outcome> => {
-    // The transaction may run again: what the last try has collected must not count.
-    emissions = []
-    after = []
-    const ctx: WriteContext<never> = {
-      ...context,
-      tx,
-      emit: (emission) => void emissions.push(emission),
-      afterCommit: (fn) => void after.push(fn),
-    }
+  return await unitOfWork(kernel, context, async (ctx: WriteContext<never>): Promise<Outcome> => {
     const act = async () => {
+      // Not for a repeated request: its answer exists, and its token is used up.
+      if (form.stepUp !== undefined && (await form.stepUp(ctx, input as never))) {
+        await kernel.stepUp.require(ctx, operation, input, call.stepUp)
+      }
       const output = await form.handler(ctx, input as never, prepared)
       // Before the commit: a wrong answer must not count, nor be remembered under a key.
       if (outputsAreChecked) checkedOutput(operation, output)
-      if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
       return output
     }
     if (keyed === undefined) return { output: await act() }
     return await answerOnce(kernel, form.secretOutput, ctx, input, keyed, act)
   })
-  if (emissions.length > 0) kernel.streams.committed()
-  for (const fn of after) fn()
-  return outcome
 }
 
 /** Answers are our own work: a wrong one is a bug, so it is looked for outside production. */

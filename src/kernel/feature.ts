@@ -2,6 +2,8 @@ import type { Channel, EventType } from './channel.ts'
 import type { Job } from './job.ts'
 import type { Kernel } from './kernel.ts'
 import type { Operation } from './operation.ts'
+import type { PersonalData } from './personal-data.ts'
+import type { Queue } from './queue.ts'
 
 /** What a feature brings to the product. Each edge mounts what it needs of it. */
 export interface Feature {
@@ -10,10 +12,24 @@ export interface Feature {
   readonly channels: readonly Channel[]
   readonly events: readonly EventType[]
   readonly jobs: readonly Job[]
+  /** Durable work: what happens soon, again when it fails. */
+  readonly queues: readonly Queue[]
+  /** Columns whose values the vault has sealed, so that they are sealed anew with a new key. */
+  readonly sealed: readonly SealedColumn[]
+  /** What it holds of a person: for their export, and for the closing of their account. */
+  readonly personalData?: PersonalData
   /** Who hears of a user's presence, and by which events; rooms and conversations have peers. */
   readonly presence?: PresenceAudience
   /** Work of the feature's own that runs as long as the server; returns how to stop it. */
   readonly start?: (kernel: Kernel) => Promise<() => void | Promise<void>>
+}
+
+/** A column of sealed values; `placeOf(table, column, <id>)` is what each is bound to. */
+export interface SealedColumn {
+  readonly table: string
+  readonly column: string
+  /** The column that identifies the row, as text. */
+  readonly id: string
 }
 
 /** People who share something with a user, and the channel that they share. */
@@ -35,7 +51,7 @@ export interface PresenceAudience {
 
 /** Declares a feature: a folder and a line in `features.ts`. */
 export function feature(manifest: { name: string } & Partial<Feature>): Feature {
-  return { operations: [], channels: [], events: [], jobs: [], ...manifest }
+  return { operations: [], channels: [], events: [], jobs: [], queues: [], sealed: [], ...manifest }
 }
 
 /** Everything that is mounted, looked up by name. */
@@ -47,6 +63,7 @@ export interface Registry {
   /** Durable events by the number in their stream rows. */
   readonly kinds: ReadonlyMap<number, EventType>
   readonly jobs: readonly Job[]
+  readonly queues: ReadonlyMap<string, Queue>
 }
 
 function add<K, V>(map: Map<K, V>, key: K, value: V, what: string): void {
@@ -60,7 +77,9 @@ export function createRegistry(features: readonly Feature[]): Registry {
   const routes = new Map<string, Operation>()
   const channels = new Map<string, Channel>()
   const kinds = new Map<number, EventType>()
-  for (const { operations: own, channels: spaces, events } of features) {
+  const queues = new Map<string, Queue>()
+  for (const { operations: own, channels: spaces, events, queues: lines } of features) {
+    for (const line of lines) add(queues, line.name, line, 'queue')
     for (const operation of own) {
       add(operations, operation.name, operation, 'operation')
       for (const { method, path } of operation.routes) {
@@ -78,5 +97,6 @@ export function createRegistry(features: readonly Feature[]): Registry {
     events: features.flatMap((f) => f.events),
     kinds,
     jobs: features.flatMap((f) => f.jobs),
+    queues,
   }
 }

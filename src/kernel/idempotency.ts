@@ -1,9 +1,10 @@
 import { createHash, createHmac } from 'node:crypto'
 import { sqlState } from '../../db/transaction.ts'
+import { canonical } from './canonical.ts'
 import { Failure } from './errors.ts'
 import type { Outcome } from './execute.ts'
 import type { Kernel } from './kernel.ts'
-import type { Actor, Form, Operation, WriteContext } from './operation.ts'
+import { type Caller, callerId, type Form, type Operation, type WriteContext } from './operation.ts'
 import { Turns } from './turns.ts'
 
 type SecretOutput = Extract<Form, { kind: 'handler' }>['secretOutput']
@@ -27,11 +28,11 @@ export interface Keyed {
 export async function inTurn<T>(
   kernel: Kernel,
   operation: Operation,
-  actor: Actor | null,
+  caller: Caller | null,
   key: string,
   work: (keyed: Keyed) => Promise<T>,
 ): Promise<T> {
-  const who = actor?.userId ?? 'anyone'
+  const who = caller === null ? 'anyone' : callerId(caller)
   const scope = createHash('sha256').update(`${who}\n${operation.name}\n${key}`).digest()
   const turn = await kernel.use(Turns).take(scope.toString('base64'), WAIT_MS_MAX)
   if (turn === undefined) throw inProgress()
@@ -115,13 +116,4 @@ function masterKey(kernel: Kernel): Uint8Array {
  */
 function fingerprint(key: Uint8Array, text: string): Buffer {
   return createHmac('sha256', key).update(text).digest()
-}
-
-/** JSON with sorted keys, so that the same request in another spelling is the same. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_name, field: unknown) =>
-    typeof field === 'object' && field !== null && !Array.isArray(field)
-      ? Object.fromEntries(Object.entries(field).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : field,
-  )
 }

@@ -32,7 +32,7 @@ export function isUuid(value: unknown): value is string {
 }
 
 /** `length` random bytes. */
-function randomBytes(length: number): Uint8Array<ArrayBuffer> {
+export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
   return crypto.getRandomValues(new Uint8Array(length))
 }
 

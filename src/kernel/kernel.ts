@@ -1,12 +1,16 @@
 import type { Database } from '../../db/client.ts'
 import type { Config } from '../config.ts'
+import type { Audit } from './audit.ts'
 import type { Emission, EventType } from './channel.ts'
 import type { Clock } from './clock.ts'
 import type { Registry } from './feature.ts'
 import type { Limiter } from './limits.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { Queues } from './queue.ts'
 import type { Static, TSchema } from './schema.ts'
+import type { StepUp } from './step-up.ts'
+import type { Vault } from './vault.ts'
 import type { SQL } from 'bun'
 
 /**
@@ -22,6 +26,10 @@ export interface Kernel {
   readonly limiter: Limiter
   readonly registry: Registry
   readonly streams: Streams
+  readonly audit: Audit
+  readonly queues: Queues
+  readonly stepUp: StepUp
+  readonly vault: Vault
   readonly announcer: Announcer
   readonly presence: Presence
   /** The one instance of a service in this server, made at first use. */

@@ -1,10 +1,12 @@
 import type { SQL } from 'bun'
 import type { Tx } from '../../db/transaction.ts'
 import type { Emission } from './channel.ts'
+import type { AuditEntry } from './audit.ts'
 import type { Clock } from './clock.ts'
 import type { Failure } from './errors.ts'
 import type { Kernel } from './kernel.ts'
 import type { LimitName } from './limits.ts'
+import type { EnqueueOptions, Queue } from './queue.ts'
 import { compile, type Static, type TObject, type TSchema, type Validator } from './schema.ts'
 
 /** What a person may be in the product; one person may hold several. */
@@ -21,27 +23,78 @@ export const ROLES = [
 ] as const
 export type Role = (typeof ROLES)[number]
 
+/** What an API key may be allowed, and what that means. */
+export const SCOPES = {
+  'users:read': 'Read public profiles',
+  'users:write': 'Create accounts',
+  'audit:read': 'Search and export the audit log',
+  'webhooks:write': 'Manage the endpoints of webhooks, read and replay their deliveries',
+} as const
+export type Scope = keyof typeof SCOPES
+
 /** Who asks: a user through one of their sessions. */
 export interface Actor {
+  readonly kind: 'user'
   readonly userId: string
   readonly sessionId: string
   readonly roles: readonly Role[]
+  /** The session was opened with a second factor, or has shown one since. */
+  readonly mfa: boolean
   /** When the access token ends, in milliseconds since the epoch. */
   readonly expiresAtMs: number
 }
 
+/** Who asks: a service with an API key. Over REST only. */
+export interface ServiceActor {
+  readonly kind: 'service'
+  readonly keyId: string
+  readonly name: string
+  readonly scopes: readonly Scope[]
+}
+
+/** Whoever may ask. */
+export type Caller = Actor | ServiceActor
+
+/** One text for each caller, different for every two of them. */
+export const callerId = (caller: Caller): string =>
+  caller.kind === 'user' ? caller.userId : `key:${caller.keyId}`
+
 /** Who may ask. */
 export type Access =
   | { readonly kind: 'anyone' }
-  | { readonly kind: 'user'; readonly roles: readonly Role[] | undefined }
+  | {
+      readonly kind: 'user'
+      readonly roles: readonly Role[] | undefined
+      /** Services whose key has this scope may ask as well. */
+      readonly scope: Scope | undefined
+    }
+  | { readonly kind: 'service'; readonly scope: Scope }
 
 /** No token needed. */
 export const anyone = () => ({ kind: 'anyone' }) as const
-/** A signed-in user, with one of `roles` where they are given. */
-export const user = (options: { roles?: readonly Role[] } = {}) =>
-  ({ kind: 'user', roles: options.roles }) as const
+/**
+ * A signed-in user, with one of `roles` where they are given (as an administrator only with a
+ * second factor), or a service with `scope` where that is given.
+ */
+export function user<S extends Scope | undefined = undefined>(
+  options: { roles?: readonly Role[]; scope?: S } = {},
+) {
+  return { kind: 'user', roles: options.roles, scope: options.scope as S } as const
+}
+/** A service whose API key has `scope`. */
+export const service = (scope: Scope) => ({ kind: 'service', scope }) as const
 
-type ActorOf<A extends Access> = A extends { kind: 'user' } ? Actor : Actor | null
+/** Whether somebody may act as an administrator: by role, and with a second factor. */
+export const isAdmin = (caller: Caller | null): boolean =>
+  caller?.kind === 'user' && caller.mfa && caller.roles.includes('admin')
+
+type ActorOf<A extends Access> = A extends { kind: 'service' }
+  ? ServiceActor
+  : A extends { kind: 'user'; scope: Scope }
+    ? Caller
+    : A extends { kind: 'user' }
+      ? Actor
+      : Actor | null
 
 /** Where a call came from. */
 export interface RequestInfo {
@@ -67,6 +120,14 @@ export interface WriteContext<A = Actor> extends Context<A> {
   readonly tx: Tx
   /** Adds an event to its stream, durable with this very transaction. */
   readonly emit: (emission: Emission) => void
+  /** Adds a line to the audit log, durable with this very transaction. */
+  readonly audit: (entry: AuditEntry) => void
+  /** Adds a job to a queue, durable with this very transaction. */
+  readonly enqueue: <P extends TObject>(
+    queue: Queue<P>,
+    payload: Static<P>,
+    options?: EnqueueOptions,
+  ) => void
   /** Runs once after the commit, and not at all when there is none. */
   readonly afterCommit: (fn: () => void) => void
 }
@@ -121,6 +182,11 @@ interface HandlerForm<I extends TObject, O extends TSchema, A extends Access> {
     readonly remember: (output: Static<O>) => string
     readonly replay: (ctx: WriteContext<ActorOf<A>>, remembered: string) => Promise<Static<O>>
   }
+  /**
+   * Whether this very call needs a fresh second factor, asked in the transaction. One that needs it
+   * and does not bring it is answered `step_up_required`.
+   */
+  readonly stepUp?: (ctx: WriteContext<ActorOf<A>>, input: Static<I>) => boolean | Promise<boolean>
   /** Slow or external work before the transaction opens (password hashing), done once. */
   readonly prepare?: (ctx: Context<ActorOf<A>>, input: Static<I>) => Promise<unknown>
   /** Runs in one transaction with its idempotency record and its events. */
@@ -208,6 +274,7 @@ export function operation<I extends TObject, O extends TSchema, const A extends 
   name: string,
   definition: OperationDefinition<I, O, A>,
 ): Operation {
+  refuseImpossible(name, definition)
   const texts = [definition.rest, ...(definition.aliases ?? [])].filter((x) => x !== undefined)
   return {
     name,
@@ -227,6 +294,13 @@ export function operation<I extends TObject, O extends TSchema, const A extends 
   }
 }
 
+/** Services have neither sockets, which batches are for, nor a second factor. */
+function refuseImpossible(name: string, { access, ...definition }: { access: Access }): void {
+  if (access.kind === 'user' && access.scope === undefined) return
+  if ('batch' in definition) throw new Error(`${name}: a batch is for signed-in users alone`)
+  if ('stepUp' in definition) throw new Error(`${name}: a service has no second factor`)
+}
+
 function formOf<I extends TObject, O extends TSchema, A extends Access>(
   definition: OperationDefinition<I, O, A>,
 ): Form {
@@ -240,6 +314,7 @@ function formOf<I extends TObject, O extends TSchema, A extends Access>(
     kind: 'handler',
     handler: erased['handler'] as never,
     ...(definition.prepare === undefined ? {} : { prepare: erased['prepare'] as never }),
+    ...(definition.stepUp === undefined ? {} : { stepUp: erased['stepUp'] as never }),
     ...(definition.secretOutput === undefined
       ? {}
       : { secretOutput: erased['secretOutput'] as never }),

@@ -5,7 +5,14 @@ import type { Kernel } from '../../src/kernel/kernel.ts'
 
 test('the channel of a user is read by that user alone', () => {
   const id = '01900000-0000-7000-8000-00000000000a'
-  const actor = { userId: id, sessionId: id, roles: ['admin'], expiresAtMs: 0 } as Actor
+  const actor = {
+    kind: 'user',
+    mfa: false,
+    userId: id,
+    sessionId: id,
+    roles: ['admin'],
+    expiresAtMs: 0,
+  } as Actor
   const mayRead = (channelId: string) => userChannel.mayRead({} as Kernel, actor, channelId)
   expect(mayRead(id)).toBe(true)
   // Another spelling is another channel, which nothing is ever written to.

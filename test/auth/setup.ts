@@ -1,7 +1,7 @@
 import { Authenticator, authFeature } from '../../src/auth/index.ts'
 import type { SignedIn } from '../../src/auth/shapes.ts'
 import { Failure } from '../../src/kernel/errors.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import type { Caller } from '../../src/kernel/operation.ts'
 import { testKernel, type TestKernelOptions } from '../support/kernel.ts'
 
 /** Identity on a fresh database, and the calls that its tests make all the time. */
@@ -13,9 +13,10 @@ export async function identity(options: Omit<TestKernelOptions, 'features'> = {}
   /** Calls an operation as an edge would; rejects with its failure. */
   async function call<T = Record<string, never>>(
     name: string,
-    actor: Actor | null,
+    actor: Caller | null,
     input: unknown,
     key?: string,
+    stepUp?: string,
   ): Promise<T> {
     const operation = kernel.registry.operations.get(name)
     if (operation === undefined) throw new Error(`no operation ${name}`)
@@ -23,6 +24,7 @@ export async function identity(options: Omit<TestKernelOptions, 'features'> = {}
       actor,
       input,
       key,
+      stepUp,
       request: {
         id: `r${++calls}`,
         transport: 'rest',

@@ -53,6 +53,8 @@ test('registering answers with tokens that work and the whole account', async ()
   })
   const actor = world.authenticator.verify(answer.token)
   expect(actor).toEqual({
+    kind: 'user',
+    mfa: false,
     userId: answer.user.id,
     sessionId: answer.session_id,
     roles: ['user', 'creator'],

@@ -251,6 +251,8 @@ test('what is issued is what the library accepts, and says whom it is for', asyn
   })
   expect(expiresAtMs).toBe(START_MS + TTL_MS)
   expect(tokens.verify(token)).toEqual({
+    kind: 'user',
+    mfa: false,
     userId: subject.userId,
     sessionId: subject.sessionId,
     roles: ['user', 'creator'],

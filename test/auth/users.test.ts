@@ -8,7 +8,7 @@ let world: Awaited<ReturnType<typeof identity>>
 let admin: Actor
 beforeAll(async () => {
   world = await identity()
-  admin = { ...(await world.person('root')).actor, roles: ['user', 'admin'] }
+  admin = { ...(await world.person('root')).actor, roles: ['user', 'admin'], mfa: true }
 })
 afterAll(() => world.close())
 

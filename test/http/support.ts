@@ -27,9 +27,11 @@ export interface TestOptions extends Partial<HttpOptions> {
 
 /** A user whose token is `good`. */
 export const ACTOR: Actor = {
+  kind: 'user',
   userId: '0198c0de-7a11-7000-8000-000000000001',
   sessionId: '0198c0de-7a11-7000-8000-000000000002',
   roles: ['user'],
+  mfa: false,
   expiresAtMs: Number.MAX_SAFE_INTEGER,
 }
 
@@ -43,7 +45,7 @@ const CONFIG = {
 
 function authenticate(token: string): Actor {
   if (token === 'good') return ACTOR
-  if (token === 'admin') return { ...ACTOR, roles: ['admin'] }
+  if (token === 'admin') return { ...ACTOR, roles: ['admin'], mfa: true }
   if (token === 'broken') throw new Error('the verifier has a bug')
   throw new Failure(token === 'old' ? 'token_expired' : 'unauthenticated', 'This token is no good')
 }

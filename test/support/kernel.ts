@@ -1,6 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createQueues } from '../../jobs/queue.ts'
+import { createAudit } from '../../src/audit/index.ts'
+import { createStepUp } from '../../src/auth/index.ts'
 import { loadConfig } from '../../src/config.ts'
 import { type Clock, systemClock } from '../../src/kernel/clock.ts'
 import { createExecutor, type Executor } from '../../src/kernel/execute.ts'
@@ -8,6 +11,7 @@ import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
 import { type Kernel, serviceTable } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
 import { createMetrics } from '../../src/kernel/metrics.ts'
+import { createVault } from '../../src/kernel/vault.ts'
 import { type TestDatabase, testDatabase } from './database.ts'
 import { recordingLog } from './log.ts'
 
@@ -38,6 +42,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
   const database = options.database ?? (await testDatabase())
   const log = recordingLog()
   const revoked: string[] = []
+  const vault = createVault([new Uint8Array(32)])
   const kernel: Kernel = {
     config: loadConfig({
       env: {
@@ -57,6 +62,10 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     limiter: createLimiter(clock),
     registry: createRegistry(features),
     streams: unused('streams'),
+    audit: createAudit({ db: database.db, clock }),
+    queues: createQueues({ clock, vault }),
+    stepUp: createStepUp(),
+    vault,
     announcer: {
       announce: () => undefined,
       tell: () => 0,

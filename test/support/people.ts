@@ -1,3 +1,4 @@
+import { Authenticator } from '../../src/auth/index.ts'
 import type { TestServer } from './server.ts'
 
 /** A registered user with a fresh session. */
@@ -23,6 +24,23 @@ export async function person(server: Pick<TestServer, 'url'>, name = 'user'): Pr
 export async function device(server: Pick<TestServer, 'url'>, of: Person): Promise<Person> {
   const { email, password } = of
   return toPerson(await post(server, '/api/v1/auth/login', { email, password }), email, password)
+}
+
+/** An administrator whose session has shown a second factor. */
+export async function administrator(server: TestServer): Promise<Person> {
+  const made = await person(server, 'admin')
+  const { db, clock } = server.kernel
+  await db.sql`update users set roles = '{user,admin}' where id = ${made.id}`
+  const [session] = await db.sql`
+    update sessions set mfa_at = now() where user_id = ${made.id} returning id`
+  const { token } = await server.kernel.use(Authenticator).issue({
+    userId: made.id,
+    sessionId: session.id as string,
+    roles: ['user', 'admin'],
+    sessionEndsMs: clock.now() + 3_600_000,
+    mfa: true,
+  })
+  return { ...made, token }
 }
 
 interface Signed {

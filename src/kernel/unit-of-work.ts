@@ -1,0 +1,59 @@
+import type { AuditEntry, AuditLine } from './audit.ts'
+import type { Emission } from './channel.ts'
+import type { Kernel } from './kernel.ts'
+import type { Caller, RequestInfo, WriteContext } from './operation.ts'
+import type { Enqueued } from './queue.ts'
+
+/**
+ * Runs `work` in one transaction that also writes its events, audit lines and jobs, and after
+ * the commit tells whoever waits for them. Operations and jobs run in one; so does whatever else
+ * changes something that others must hear of.
+ *
+ * `work` may run again after a serialisation failure: what the last try has collected is forgotten.
+ */
+export async function unitOfWork<A extends Caller | null, T>(
+  kernel: Kernel,
+  { actor, request }: { readonly actor: A; readonly request: RequestInfo },
+  work: (ctx: WriteContext<A>) => Promise<T>,
+): Promise<T> {
+  let emissions: Emission[] = []
+  let lines: AuditLine[] = []
+  let jobs: Enqueued[] = []
+  let after: (() => void)[] = []
+  const result = await kernel.db.transaction(async (tx) => {
+    emissions = []
+    lines = []
+    jobs = []
+    after = []
+    const done = await work({
+      kernel,
+      clock: kernel.clock,
+      actor,
+      request,
+      tx,
+      emit: (emission) => void emissions.push(emission),
+      audit: (entry: AuditEntry) => void lines.push({ ...entry, caller: actor, request }),
+      enqueue: (queue, payload, options) => void jobs.push({ ...options, queue, payload }),
+      afterCommit: (fn) => void after.push(fn),
+    })
+    if (jobs.length > 0) await kernel.queues.insert(tx.sql, jobs)
+    if (lines.length > 0) await kernel.audit.insert(tx.sql, lines)
+    if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
+    return done
+  })
+  if (emissions.length > 0) kernel.streams.committed()
+  if (jobs.length > 0) kernel.queues.committed()
+  for (const fn of after) fn()
+  return result
+}
+
+/** The request of work that nobody has asked for: jobs, and what happens at start. */
+export function internalRequest(id: string): RequestInfo {
+  return {
+    id,
+    transport: 'internal',
+    address: '',
+    userAgent: undefined,
+    connectionId: undefined,
+  }
+}
