@@ -18,6 +18,9 @@ export type RevocationReason =
   | 'revoked_by_user'
   | 'refresh_reused'
   | 'account_closed'
+  | 'account_blocked'
+  | 'password_changed'
+  | 'mfa_changed'
 
 const USER_AGENT_LENGTH_MAX = 255
 
@@ -119,21 +122,23 @@ export async function answerWithTokens(
 }
 
 /**
- * Revokes sessions of a user, one or all, in the caller's transaction. Call `announceRevoked` with
+ * Revokes sessions of a user, one, all or all but one, in the caller's transaction. Call `announceRevoked` with
  * the answer after the commit.
  * @returns the sessions that this call has revoked
  */
 export async function revokeSessions(
   sql: SQL,
   clock: Clock,
-  { userId, sessionId }: { userId: string; sessionId?: string },
+  which: { userId: string; sessionId?: string; exceptSessionId?: string },
   reason: RevocationReason,
 ): Promise<string[]> {
+  const { userId, sessionId = null, exceptSessionId = null } = which
   const rows = (await sql`
     with revoked as (
       update sessions set revoked_at = ${clock.date()}, revoked_reason = ${reason}
       where user_id = ${userId} and revoked_at is null
-        and id = coalesce(${sessionId ?? null}::uuid, id)
+        and id = coalesce(${sessionId}::uuid, id)
+        and id is distinct from ${exceptSessionId}::uuid
       returning id
     )
     insert into session_revocations (session_id) select id from revoked

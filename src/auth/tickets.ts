@@ -43,7 +43,8 @@ export async function redeemTicket({ db, clock }: Kernel, ticket: string): Promi
       await sql`
     with used as (delete from tickets where hash = ${hash} returning *)
     select s.user_id, s.id as session_id, s.mfa_at is not null as mfa, u.roles,
-      used.expires_at, used.access_until, s.revoked_at is not null or u.blocked_at is not null as ended
+      used.expires_at, used.access_until,
+      s.revoked_at is not null or u.blocked_at is not null as ended
     from used join sessions s on s.id = used.session_id join users u on u.id = s.user_id`,
   )
   if (row === undefined || clock.now() >= row.expires_at.getTime()) {
