@@ -122,8 +122,8 @@ export async function answerWithTokens(
 }
 
 /**
- * Revokes sessions of a user, one, all or all but one, in the caller's transaction. Call `announceRevoked` with
- * the answer after the commit.
+ * Revokes sessions of a user, one, all or all but one, in the caller's transaction. Call
+ * `announceRevoked` with the answer after the commit.
  * @returns the sessions that this call has revoked
  */
 export async function revokeSessions(
