@@ -35,6 +35,7 @@ describe('defaults', () => {
       evm: { contracts: {} },
       realtime: { insecure: false },
       log: { level: 'info' },
+      audit: { checkpointDirs: [join(folder.cwd, '.rialto', 'audit')] },
       notices: [],
     } as unknown as Config)
     expect([config.redisUrl, config.admin, config.tls, config.database.url]).toEqual([

@@ -54,8 +54,7 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
   const stepsUp = operation.form.kind === 'handler' && operation.form.stepUp !== undefined
   const { executor } = edge
 
-  const failed = (call: RestCall, error: unknown) =>
-    answerFailure(edge, call, log, error, operation.limit)
+  const failed = (call: RestCall, error: unknown) => answerFailure(edge, call, log, error)
 
   const answered = (call: RestCall, { output, replayed }: Outcome): Response => {
     try {
@@ -87,13 +86,21 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
     )
   }
 
+  const proceed = (call: RestCall, caller: Caller | null, parameters: PathParameters) => {
+    const { request } = call
+    if (!takesBody || !hasBody(request.headers)) return execute(call, caller, {}, parameters)
+    return readBody(request)
+      .then((input) => execute(call, caller, input, parameters))
+      .catch((error: unknown) => failed(call, error))
+  }
+
   return (request, parameters) => {
     const call = new RestCall(edge, request)
     try {
-      const actor = admit(edge, call, admission)
-      if (!takesBody || !hasBody(request.headers)) return execute(call, actor, {}, parameters)
-      return readBody(request)
-        .then((input) => execute(call, actor, input, parameters))
+      const caller = admit(edge, call, admission)
+      if (!(caller instanceof Promise)) return proceed(call, caller, parameters)
+      return caller
+        .then((service) => proceed(call, service, parameters))
         .catch((error: unknown) => failed(call, error))
     } catch (error) {
       return failed(call, error)

@@ -1,0 +1,21 @@
+/**
+ * Mail: one port, two implementations. `smtp` speaks to the configured server; `log` is what a
+ * developer has, and what production refuses to start with (`src/config/rules.ts`).
+ *
+ * May import the kernel and configuration; nodemailer is known here alone.
+ */
+
+import type { Config } from '../../config.ts'
+import type { Logger } from '../../kernel/log.ts'
+import { logMailer } from './log/logMailer.ts'
+import type { Mailer } from './port.ts'
+import { smtpMailer } from './smtp/smtpMailer.ts'
+
+export { MailError, type Mailer, type MailTrouble, type OutgoingMail } from './port.ts'
+
+/** The mailer that the configuration chooses; connects at the first mail. */
+export function openMailer(config: Config, log: Logger): Mailer {
+  const { smtp } = config
+  if (smtp !== undefined) return smtpMailer(smtp, new URL(config.publicUrl).hostname)
+  return logMailer({ log, print: config.environment === 'development' })
+}
