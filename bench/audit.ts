@@ -1,10 +1,10 @@
 /**
- * What the audit log costs: `bun bench/audit.ts [--rounds 7] [--secs 2] [--clients 32]`.
+ * What the audit log costs: `bun run bench:audit [--rounds 7] [--secs 2] [--clients 32]`.
  *
  * Two operations, called in process by so many clients at once: one that inserts a single row, the
  * least that a transaction can do, and one of the shape of a transfer (two rows locked and changed,
  * one inserted, under an idempotency key). Each without an audit line, with one, and with one while
- * the sealer runs beside it; in turn, in another order each round. Then how fast a backlog is sealed
+ * one inserted, under an idempotency key). Each without an audit line, with one, and with one while
  * and verified. PostgreSQL is the embedded one with its defaults (fsync on), in a temporary folder,
  * on the same cores.
  */
@@ -181,6 +181,34 @@ async function measureSealing({ kernel }: RunningServer): Promise<void> {
   console.log(`${lines} lines are verified at ${rateOf.toFixed(0)} lines/s: ${damages} damages`)
 }
 
+/** Seconds of a steady stream of lines, and its rate. */
+const STREAM = { seconds: 10, linesPerSecond: 4_000, everyMs: 10 }
+
+/** How old lines are when they are sealed, while so many come in every second. */
+async function measureLag({ kernel }: RunningServer, owner: SQL): Promise<void> {
+  const { audit, db } = kernel
+  const [{ position }] = await owner`select position::text as position from audit_head`
+  const stop = await kernel.use(Sealer).start()
+  const caller = actors[0] as Actor
+  const startMs = performance.now()
+  for (let sent = 0; sent < STREAM.seconds * STREAM.linesPerSecond;) {
+    const due = Math.floor(((performance.now() - startMs) / 1_000) * STREAM.linesPerSecond)
+    const lines = Array.from({ length: due - sent }, () => ({ ...line('a row'), caller, request }))
+    sent = due
+    if (lines.length > 0) await audit.insert(db.sql, lines)
+    audit.committed()
+    await Bun.sleep(STREAM.everyMs)
+  }
+  await stop()
+  const [lag] = await owner`
+    select count(*)::int as lines,
+      percentile_cont(array[0.5, 0.99, 1]) within group (
+        order by extract(epoch from sealed_at - at) * 1000)::int[] as ms
+    from audit_log where position > ${position}::text::bigint`
+  const ms = `${[...lag.ms].join(', ')} ms`
+  console.log(`${STREAM.linesPerSecond} lines/s: ${lag.lines} sealed after ${ms} (p50, p99, max)`)
+}
+
 async function prepare(kernel: Kernel, owner: SQL): Promise<void> {
   const [{ role }] = await kernel.db.sql`select quote_ident(current_user) as role`
   await owner.unsafe(`
@@ -218,6 +246,7 @@ async function main(): Promise<void> {
       await measureRates(server, owner, insert)
       await measureRates(server, owner, transfer)
       await measureSealing(server)
+      await measureLag(server, owner)
     } finally {
       await server.stop()
     }

@@ -8,8 +8,10 @@ import { type Form, FORMS, type Slots } from './slots.ts'
 /** Finds due jobs and hands them to the crew. */
 export interface Lookout {
   start(): void
-  /** Looks now; many calls at once are one look. */
-  kick(): void
+  /** Something may have come to be due: looks now. Many calls at once are one look. */
+  look(): void
+  /** A place is free: looks where something due may wait. */
+  fill(): void
   /** Compares, with the next look, what is held here with what the database takes for held here. */
   reconcile(): void
   /** Takes nothing more. */
@@ -46,9 +48,11 @@ export function createLookout({ kernel, leases, slots, crew }: LookoutParts): Lo
   const timers: { poll?: Timer; due?: Timer } = {}
 
   const claim = async (form: Form) => {
-    const rooms = slots.rooms(form)
+    const rooms = slots.ask(form)
     if (rooms.length === 0) return
-    const jobs = await leases.claim(rooms, slots.free(form), [...slots.overrun])
+    const most = slots.free(form)
+    const jobs = await leases.claim(rooms, most, [...slots.overrun])
+    slots.answer(rooms, most, jobs)
     for (const job of jobs) crew.begin(job, false)
   }
   const takeOver = async () => {
@@ -99,6 +103,7 @@ export function createLookout({ kernel, leases, slots, crew }: LookoutParts): Lo
         if (!troubled) log.warn('queues not reached, trying again', { error })
         troubled = true
         doubt = true
+        slots.hope()
         await clock.sleep(AWAY_MS)
       }
     }
@@ -111,6 +116,10 @@ export function createLookout({ kernel, leases, slots, crew }: LookoutParts): Lo
       if (wanted) kick()
     })
   }
+  const look = () => {
+    slots.hope()
+    kick()
+  }
   const poll = async () => {
     if (polling || stopped) return
     polling = true
@@ -121,10 +130,10 @@ export function createLookout({ kernel, leases, slots, crew }: LookoutParts): Lo
       if (dueInMs !== null && dueInMs < -OVERDUE_MS) {
         wresting ??= wrest().finally(() => (wresting = undefined))
       }
-      if (abandoned || doubt || (dueInMs !== null && dueInMs <= 0)) kick()
+      if (abandoned || doubt || (dueInMs !== null && dueInMs <= 0)) look()
       else if (dueInMs !== null && dueInMs < POLL_MS) {
         timers.due?.cancel()
-        timers.due = clock.setTimeout(kick, Math.ceil(dueInMs) + EARLY_MS)
+        timers.due = clock.setTimeout(look, Math.ceil(dueInMs) + EARLY_MS)
       }
     } catch (error) {
       log.debug('queues not looked at', { error })
@@ -133,12 +142,13 @@ export function createLookout({ kernel, leases, slots, crew }: LookoutParts): Lo
     }
   }
   return {
-    kick,
+    look,
+    fill: kick,
     reconcile: () => (doubt = true),
     start() {
       timers.poll = clock.setInterval(() => void poll(), POLL_MS)
       void poll()
-      kick()
+      look()
     },
     async stop() {
       stopped = true

@@ -30,6 +30,8 @@ export class Slots {
   readonly #running = new Map<string, number>()
   readonly #taken: Record<Form, number> = { handle: 0, perform: 0 }
   readonly #onFree: () => void
+  /** Queues in which something due may wait. */
+  readonly #hopeful = new Set<string>()
   #turn = 0
   /** By job. */
   readonly held = new Map<string, Held>()
@@ -97,6 +99,30 @@ export class Slots {
       if (own > 0) rooms.push({ queue: queue.name, free: own, running })
     }
     return rooms
+  }
+
+  /** Something may have come to be due. */
+  hope(): void {
+    for (const name of this.all()) this.#hopeful.add(name)
+  }
+
+  /**
+   * Queues of a form that may start something and may have something due. Until `answer`, or until
+   * somebody hopes again, they are taken for empty.
+   */
+  ask(form: Form): Room[] {
+    const rooms = this.rooms(form).filter(({ queue }) => this.#hopeful.has(queue))
+    for (const { queue } of rooms) this.#hopeful.delete(queue)
+    return rooms
+  }
+
+  /** What was found for those who were asked: who got all that it had room for may have more. */
+  answer(rooms: readonly Room[], most: number, found: readonly ClaimedJob[]): void {
+    const counts = Map.groupBy(found, ({ queue }) => queue)
+    for (const { queue, free } of rooms) {
+      const got = counts.get(queue)?.length ?? 0
+      if (got === free || found.length >= most) this.#hopeful.add(queue)
+    }
   }
 
   /** Names of all queues that may start something. */

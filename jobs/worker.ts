@@ -42,7 +42,7 @@ export async function startWorker(kernel: Kernel, options: WorkerOptions = {}): 
   const { leaseMs = LEASE_MS, drainMs = DRAIN_MS, alone = false } = options
   const id = uuidv7()
   const leases = createLeases(kernel.db, id, leaseMs)
-  const slots = new Slots(registry.queues.values(), () => lookout.kick())
+  const slots = new Slots(registry.queues.values(), () => lookout.fill())
   const crew = createCrew({ kernel, workerId: id, leases, slots })
   const lookout = createLookout({ kernel, leases, slots, crew })
 
@@ -55,11 +55,11 @@ export async function startWorker(kernel: Kernel, options: WorkerOptions = {}): 
     )
   }, leaseMs / BEATS)
   const metrics = observeQueues(kernel)
-  queues.onCommitted(() => lookout.kick())
+  queues.onCommitted(() => lookout.look())
   lookout.start()
   return {
     id,
-    kick: () => lookout.kick(),
+    kick: () => lookout.look(),
     running: () => slots.running,
     async stop() {
       queues.onCommitted(() => undefined)

@@ -189,9 +189,12 @@ export function createKernel(
   return kernel
 }
 
+/** No choice: without these nobody signs in, and nobody knows afterwards who did what. */
+const ALWAYS_ON: readonly string[] = ['audit', 'auth']
+
 function chosenFeatures({ features }: Config): readonly Feature[] {
   if (features === EVERY_FEATURE) return allFeatures
-  return allFeatures.filter(({ name }) => features.includes(name))
+  return allFeatures.filter(({ name }) => ALWAYS_ON.includes(name) || features.includes(name))
 }
 
 async function startDatabase(

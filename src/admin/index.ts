@@ -14,8 +14,7 @@ import { keepEnvironmentAdmin } from '../auth/environment-admin.ts'
 import { feature } from '../kernel/feature.ts'
 import { retention } from '../kernel/retention.ts'
 import { forgetInvitationsOf } from './invitations.ts'
-import * as invitations from './operations/invitations.ts'
-import * as users from './operations/users.ts'
+import { operations } from './operations/index.ts'
 
 /** Deletes invitations that ended a year ago; the audit log remembers them longer. */
 export const forgetInvitations = retention(
@@ -27,17 +26,7 @@ export const forgetInvitations = retention(
 /** Administration, as `features.ts` mounts it. */
 export const adminFeature = feature({
   name: 'admin',
-  operations: [
-    users.list,
-    users.get,
-    users.block,
-    users.unblock,
-    users.roles,
-    invitations.create,
-    invitations.list,
-    invitations.revoke,
-    invitations.accept,
-  ],
+  operations,
   jobs: [forgetInvitations],
   personalData: { forget: ({ tx, clock }, userId) => forgetInvitationsOf(tx.sql, clock, userId) },
   async start(kernel) {

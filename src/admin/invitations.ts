@@ -2,12 +2,14 @@ import type { SQL } from 'bun'
 import { lockAdministrators, makeAdministrator } from '../auth/administrators.ts'
 import { lockUser, pageLink } from '../auth/links.ts'
 import { newSecret, secretOf } from '../auth/secrets.ts'
+import { userRegistered } from '../auth/service-events.ts'
 import { createUser, findOwner, getAccount } from '../auth/users.ts'
 import { confirmAddress } from '../auth/verification.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { Failure } from '../kernel/errors.ts'
 import { uuidv7 } from '../kernel/ids.ts'
 import type { Actor, WriteContext } from '../kernel/operation.ts'
+import { tellServices } from '../kernel/service-event.ts'
 import { sendMail } from '../mail/index.ts'
 
 /**
@@ -177,8 +179,8 @@ export async function peekInvitation(sql: SQL, clock: Clock, token: string): Pro
  * Accepts an invitation: as the signed-in owner of its address, or as a newcomer, who gets an
  * account whose address counts as confirmed. Of several at once one succeeds.
  * @returns the new administrator's id
- * @throws Failure `invalid_link` | `forbidden` (another address) | `already_exists` (the address has
- *   an account: sign in) | `validation_failed` (a newcomer without a password)
+ * @throws Failure `invalid_link` | `forbidden` (another address) | `already_exists` (the address
+ *   has an account: sign in) | `validation_failed` (a newcomer without a password)
  */
 export async function acceptInvitation(
   ctx: WriteContext<Actor | null>,
@@ -214,10 +216,11 @@ async function ownerOf(sql: SQL, email: string, { userId }: Actor): Promise<stri
 }
 
 async function welcome(
-  { tx, clock }: WriteContext<Actor | null>,
+  ctx: WriteContext<Actor | null>,
   email: string,
   newcomer: Newcomer | undefined,
 ): Promise<string> {
+  const { tx, clock } = ctx
   if ((await findOwner(tx.sql, email)) !== undefined) {
     throw new Failure('already_exists', 'This address has an account: sign in and accept there')
   }
@@ -230,7 +233,8 @@ async function welcome(
   // The password is not looked at again: only its hash is stored.
   const account = { email, password: '', ...(username === undefined ? {} : { username }) }
   const userId = await createUser(tx.sql, clock, account, passwordHash)
-  await confirmAddress(tx.sql, clock, userId)
+  ctx.emit(tellServices(userRegistered, clock, { user_id: userId }))
+  await confirmAddress(ctx, userId)
   return userId
 }
 

@@ -41,7 +41,7 @@ const derive = (from: Uint8Array, purpose: string) =>
   Buffer.from(hkdfSync('sha256', from, '', purpose, 32))
 
 /** The keys that come from one secret. */
-export function keyOfSecret(secret: Buffer): AuditKey {
+function keyOfSecret(secret: Buffer): AuditKey {
   const seed = derive(secret, 'rialto audit checkpoint')
   const der = Buffer.concat([PKCS8_ED25519, seed])
   const sign = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })

@@ -29,7 +29,7 @@ export const Sealer = service<Sealer>('audit sealer', createSealer)
 /** Lines in one statement: some tens of milliseconds. */
 const LINES_MAX = 1_000
 /** After the first commit others are waited for so long: sealing ten costs as much as one. */
-const GATHER_MS = 150
+const GATHER_MS = 100
 /** How often lines are looked for that nobody announced (their instance has died). */
 const POLL_MS = 500
 /** A checkpoint after so much time or so many lines, whichever comes first. */
@@ -39,7 +39,10 @@ const UNSEALABLE_MAX = 100
 /** Unsealed lines that are older are an alarm, repeated so often. */
 const ALARM = { ageMs: 10_000, everyMs: 60_000 }
 
-type Head = ChainPoint
+/** The end of the chain, and the database's time when it was read. */
+interface Head extends ChainPoint {
+  readonly nowMs: number
+}
 
 interface Waiting {
   readonly number: string
@@ -51,22 +54,24 @@ function createSealer(kernel: Kernel): Sealer {
   const keys = deriveKeys(kernel.config.masterKeys)
   const measures = measuresOf(kernel)
   /** The furthest that this instance has known the chain to be. */
-  let known: Head | undefined
+  let known: ChainPoint | undefined
   let exported = { position: 0, atMs: clock.monotonicMs() }
   let alarmedMs = Number.NEGATIVE_INFINITY
   /** Lines taken at once: fewer while one among them cannot be sealed, to find which. */
   let linesMax = LINES_MAX
   const unsealable: string[] = []
 
-  const publish = async (point: ChainPoint, what: 'checkpoint' | 'fault' = 'checkpoint') => {
+  /** To the log as well: that may be shipped elsewhere sooner than a file. */
+  const publish = async (point: ChainPoint) => {
     const checkpoint = makeCheckpoint(keys.current, clock, 'checkpoint', point)
-    if (what === 'checkpoint') log.info('audit checkpoint', { ...checkpoint })
+    log.info('audit checkpoint', { ...checkpoint })
     try {
       await exportCheckpoint(kernel.config.audit.checkpointDirs, checkpoint)
       measures.checkpoints.labels({ outcome: 'ok' }).inc()
     } catch (error) {
+      // Sealing goes on: a full disk must not keep the chain from growing.
       measures.checkpoints.labels({ outcome: 'failed' }).inc()
-      throw error
+      log.error('audit checkpoint not written to its folder', { error })
     }
   }
 
@@ -82,7 +87,7 @@ function createSealer(kernel: Kernel): Sealer {
       known_position: before.position,
     })
     // What is known of it is worth keeping, and lies where the database's owner does not reach.
-    await publish(before, 'fault')
+    await publish(before)
   }
 
   const round = async (): Promise<{ sealed: number; more: boolean }> => {
@@ -109,7 +114,9 @@ function createSealer(kernel: Kernel): Sealer {
   }
 
   const sealOnto = async (head: Head, lines: readonly Waiting[]) => {
-    const sealedAtMs = Math.max(clock.now(), head.sealedAtMs)
+    // By the slower of two clocks: one that runs ahead would take the chain into the future, where
+    // it would have to stay.
+    const sealedAtMs = Math.max(Math.min(clock.now(), head.nowMs), head.sealedAtMs)
     const batch = chain(keys, head, sealedAtMs, lines)
     const [answer] = (await db.sql`
       select rialto_seal_audit(${head.position}::text::bigint, ${head.hash},
@@ -139,9 +146,8 @@ function createSealer(kernel: Kernel): Sealer {
 
   const checkpoint = async () => {
     if (known === undefined || known.position === exported.position) return
-    const point = known
-    await publish(point)
-    exported = { position: point.position, atMs: clock.monotonicMs() }
+    exported = { position: known.position, atMs: clock.monotonicMs() }
+    await publish(known)
   }
   const checkpointIfDue = async () => {
     const lines = (known?.position ?? 0) - exported.position
@@ -176,9 +182,7 @@ function createSealer(kernel: Kernel): Sealer {
       await keepKey(db.sql, kernel.vault, keys)
       known = await readHead(db.sql)
       // Whatever happens to the database from now on, this much of the chain is known.
-      await checkpoint().catch((error: unknown) => {
-        log.error('audit checkpoint not written', { error })
-      })
+      await checkpoint()
       return run(kernel, { seal, measure, checkpoint })
     },
   }
@@ -245,7 +249,7 @@ function run({ audit, clock, log }: Kernel, { seal, measure, checkpoint }: Parts
 /** Hashes lines onto the head, one onto the other. */
 function chain(
   { current }: AuditKeys,
-  head: Head,
+  head: ChainPoint,
   sealedAtMs: number,
   waiting: readonly Waiting[],
 ): { seals: object[]; hash: Buffer } {
@@ -288,10 +292,13 @@ const byteaText = (bytes: Uint8Array | null) =>
 export async function readHead(sql: SQL): Promise<Head> {
   const [row] = (await sql`
     select position::float8 as position, hash,
-      (extract(epoch from sealed_at) * 1000)::float8 as sealed_at_ms
-    from audit_head`) as { position: number; hash: Uint8Array; sealed_at_ms: number }[]
+      (extract(epoch from sealed_at) * 1000)::float8 as sealed_at_ms,
+      (extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms
+    from audit_head`) as Record<'position' | 'sealed_at_ms' | 'now_ms', number>[] &
+    { hash: Uint8Array }[]
   if (row === undefined) throw new Error('the audit log has no head')
-  return { position: row.position, hash: Buffer.from(row.hash), sealedAtMs: row.sealed_at_ms }
+  const { position, sealed_at_ms: sealedAtMs, now_ms: nowMs } = row
+  return { position, hash: Buffer.from(row.hash), sealedAtMs, nowMs: Math.floor(nowMs) }
 }
 
 async function somethingWaits(sql: SQL): Promise<boolean> {
@@ -314,7 +321,7 @@ async function readWaiting(
 
 /** Text that is no line: the database says so with a data exception, `parseLine` in its own way. */
 function isBadLine(error: unknown): boolean {
-  return error instanceof SyntaxError || /^(22|23)/.test(sqlState(error) ?? '')
+  return error instanceof SyntaxError || sqlState(error)?.startsWith('22') === true
 }
 
 /** How much waits; counting ends where it is a great deal in any case. */

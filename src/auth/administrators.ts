@@ -2,8 +2,10 @@ import type { SQL } from 'bun'
 import { Failure } from '../kernel/errors.ts'
 import type { Actor, Role, WriteContext } from '../kernel/operation.ts'
 import { ROLES } from '../kernel/operation.ts'
+import { tellServices } from '../kernel/service-event.ts'
 import { type LockedUser, lockUser, refuseEnvironmentAdmin } from './links.ts'
 import { mailUser } from './notices.ts'
+import { userBlocked, userUnblocked } from './service-events.ts'
 import { announceRevoked, type RevocationReason, revokeSessions } from './sessions.ts'
 import { noSuchUser } from './users.ts'
 
@@ -63,7 +65,7 @@ export async function blockAccount(
   userId: string,
   reason: string,
 ): Promise<void> {
-  const { tx, clock, actor, audit } = ctx
+  const { tx, clock, actor, audit, emit } = ctx
   if (userId === actor.userId) throw new Failure('conflict', 'You cannot block yourself')
   const { target } = await holdTarget(ctx, userId)
   if (target.blocked_at !== null) throw new Failure('conflict', 'This account is blocked already')
@@ -78,6 +80,7 @@ export async function blockAccount(
     after: { sessions_ended: ended },
     personal: { reason },
   })
+  emit(tellServices(userBlocked, clock, { user_id: userId }))
   await mailUser(ctx, userId, 'account_blocked', { at: clock.iso(), reason })
 }
 
@@ -86,13 +89,14 @@ export async function blockAccount(
  * @throws Failure `not_found` | `forbidden` | `conflict` when it is not blocked
  */
 export async function unblockAccount(ctx: WriteContext, userId: string): Promise<void> {
-  const { tx, clock, audit } = ctx
+  const { tx, clock, audit, emit } = ctx
   const { target } = await holdTarget(ctx, userId)
   if (target.blocked_at === null) throw new Failure('conflict', 'This account is not blocked')
   await tx.sql`
     update users set blocked_at = null, blocked_reason = null, updated_at = ${clock.date()}
     where id = ${userId}`
   audit({ action: 'admin.user_unblocked', target: { type: 'user', id: userId } })
+  emit(tellServices(userUnblocked, clock, { user_id: userId }))
   await mailUser(ctx, userId, 'account_unblocked', { at: clock.iso() })
 }
 

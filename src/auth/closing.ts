@@ -1,7 +1,9 @@
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Caller, WriteContext } from '../kernel/operation.ts'
+import { tellServices } from '../kernel/service-event.ts'
 import { lockAdministrators, refuseLastAdministrator } from './administrators.ts'
 import { type LockedUser, lockUser, refuseEnvironmentAdmin } from './links.ts'
+import { userClosed } from './service-events.ts'
 import { announceRevoked, revokeSessions } from './sessions.ts'
 import { closeAccount, noSuchUser } from './users.ts'
 
@@ -48,6 +50,7 @@ export async function eraseAccount(
     await personalData?.forget?.(ctx, userId)
   }
   await closeAccount(tx.sql, clock, userId)
+  ctx.emit(tellServices(userClosed, clock, { user_id: userId }))
   const revoked = await revokeSessions(tx.sql, clock, { userId }, 'account_closed')
   afterCommit(() => announceRevoked(kernel, revoked))
   return revoked.length

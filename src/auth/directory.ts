@@ -83,7 +83,7 @@ export async function viewAccount(sql: SQL, userId: string): Promise<AccountView
 
 /** Which accounts are wanted. */
 export interface AccountFilter {
-  /** How the name begins, or the address where it holds an `@`; or an id. In any case of letters. */
+  /** How the name begins, or the address where it holds an `@`; or an id. In any case. */
   readonly q: string | undefined
   readonly state: (typeof ACCOUNT_STATES)[number] | undefined
   readonly role: Role | undefined

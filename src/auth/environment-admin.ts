@@ -95,7 +95,8 @@ async function insertAccount(
   const made = await sql`
     insert into users (id, email, username, password_hash, roles, environment_admin,
       email_verified_at, created_at, updated_at)
-    values (${id}, ${email}, ${username}, ${passwordHash}, '{user,admin}', true, ${at}, ${at}, ${at})
+    values (${id}, ${email}, ${username}, ${passwordHash}, '{user,admin}', true,
+      ${at}, ${at}, ${at})
     on conflict do nothing returning id`
   // Registered while this server was starting, by another one that is running.
   if (made.length === 0) throw nameIsTaken(username)

@@ -14,6 +14,7 @@ import { Authenticator } from './authenticator.ts'
 import { securityEvent, userChannel } from './channels.ts'
 import { changeEmailQueue } from './email-change.ts'
 import { forgetEnded } from './jobs.ts'
+import { accountEvents } from './service-events.ts'
 import { operations } from './operations/index.ts'
 import { forgottenPasswordQueue } from './password-change.ts'
 import { closeUnverified } from './unverified.ts'
@@ -23,7 +24,7 @@ import { recoveryReminderQueue } from './recoveries.ts'
 export { createStepUp } from './step-up.ts'
 export { Authenticator } from './authenticator.ts'
 export { userChannel } from './channels.ts'
-export { mailAdministrators, mailUser, originOf } from './notices.ts'
+export { mailAdministrators } from './notices.ts'
 export { forgetEnded } from './jobs.ts'
 export { closeUnverified } from './unverified.ts'
 
@@ -35,6 +36,7 @@ export const authFeature = feature({
   events: [securityEvent],
   jobs: [forgetEnded, closeUnverified],
   queues: [changeEmailQueue, forgottenPasswordQueue, recoveryReminderQueue],
+  serviceEvents: accountEvents,
   sealed: [
     { table: 'second_factors', column: 'secret', id: 'user_id' },
     { table: 'second_factors', column: 'pending_secret', id: 'user_id' },

@@ -56,7 +56,7 @@ export const LINKS = {
     page: 'cancel-recovery',
     lifeMs: 10 * DAY_MS,
     replaces: false,
-    why: 'as long as a recovery can be open; the reminder must not end the link of the first notice',
+    why: 'as long as a recovery can be open; the reminder must not end the first notice’s link',
   },
 } as const satisfies Record<string, LinkRule>
 export type LinkPurpose = keyof typeof LINKS

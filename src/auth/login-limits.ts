@@ -14,22 +14,47 @@ import { secretOf } from './secrets.ts'
  * signs in. An owner without a known device sets a new password by mail, and gets both.
  */
 
-/** A try that was counted. */
-export interface CountedLogin {
+/** What was counted of a try. */
+interface Counted {
   readonly account: string
   /** Undefined where the address was not counted. */
   readonly address: string | undefined
 }
 
 /**
- * Counts a try.
- * @throws Failure `rate_limited` | `unavailable`
+ * Counts a try, and lets `prove` compare the password. A right one takes the try back and forgets
+ * those before it; so does, for this one alone, a server too busy to compare.
+ * @param typed the name that somebody signs in with
+ * @throws Failure `rate_limited` | `unavailable`, and what `prove` throws
  */
-export async function countLogin(
+export async function countingTries<T>(
+  ctx: Context<Actor | null>,
+  typed: string,
+  deviceToken: string | undefined,
+  prove: () => Promise<T>,
+): Promise<T> {
+  const limits = ctx.kernel.use(SecurityLimits)
+  const { account, address } = await countTry(ctx, typed, deviceToken)
+  const giveAddressBack = async () => {
+    if (address !== undefined) await limits.giveBack('login_address', address)
+  }
+  try {
+    const proof = await prove()
+    await Promise.all([limits.reset('login_account', account), giveAddressBack()])
+    return proof
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'overloaded') {
+      await Promise.all([limits.giveBack('login_account', account), giveAddressBack()])
+    }
+    throw error
+  }
+}
+
+async function countTry(
   { kernel, request }: Context<Actor | null>,
   typed: string,
   deviceToken: string | undefined,
-): Promise<CountedLogin> {
+): Promise<Counted> {
   const limits = kernel.use(SecurityLimits)
   const { name, device } = await placeOfTry(kernel, typed, deviceToken)
   const account = subjectOf(name, device)
@@ -39,8 +64,8 @@ export async function countLogin(
     if (address !== undefined) await limits.take('login_address', address)
     await limits.take('login_account', account)
   } catch (error) {
-    if (error instanceof Failure && error.code === 'rate_limited')
-      await note(kernel, request, error)
+    const refused = error instanceof Failure && error.code === 'rate_limited'
+    if (refused) await note(kernel, request, error)
     throw error
   }
   return { account, address }
@@ -48,21 +73,6 @@ export async function countLogin(
 
 /** A name may hold whatever somebody has typed, and must not pass for a name and a device. */
 const subjectOf = (name: string, device: string | null) => JSON.stringify([name, device])
-
-/**
- * Takes the try back, since the password was right, and forgets those before it.
- * @throws Failure `unavailable`
- */
-export async function passwordWasRight(
-  { kernel }: Context<Actor | null>,
-  { account, address }: CountedLogin,
-): Promise<void> {
-  const limits = kernel.use(SecurityLimits)
-  await Promise.all([
-    limits.reset('login_account', account),
-    address === undefined ? undefined : limits.giveBack('login_address', address),
-  ])
-}
 
 /** After the commit, forgets what strangers have tried: its owner has shown to read its mail. */
 export function ownerWasProven(ctx: WriteContext<Caller | null>, userId: string): void {

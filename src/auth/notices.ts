@@ -23,8 +23,8 @@ export interface NoticeOptions {
 
 /**
  * Writes to the owner of an account, in their language, if the caller's transaction commits. Does
- * nothing for an account that is closed: to say that it is, write before closing it. The account that
- * the environment keeps has no mailbox.
+ * nothing for an account that is closed: to say that it is, write before closing it. The account
+ * that the environment keeps has no mailbox.
  *
  * @example
  * await mailUser(ctx, userId, 'mfa_enabled', originOf(ctx))

@@ -85,7 +85,8 @@ export async function resetPassword(
   const { clock, tx } = ctx
   // Whoever has the link reads the mailbox.
   await tx.sql`
-    update users set email_verified_at = coalesce(email_verified_at, ${clock.date()})
+    update users set email_verified_at = coalesce(email_verified_at, ${clock.date()}),
+      email_refused_at = null
     where id = ${user.id}`
   const ended = await setPassword(ctx, user.id, passwordHash)
   ctx.audit({

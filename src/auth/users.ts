@@ -192,8 +192,8 @@ export async function closeAccount(sql: SQL, clock: Clock, userId: string): Prom
 }
 
 /**
- * Public profiles by id; closed accounts are not among them, nor the one that the environment keeps:
- * its name is half of what one needs to sign in to it.
+ * Public profiles by id; closed accounts are not among them, nor the one that the environment
+ * keeps: its name is half of what one needs to sign in to it.
  */
 export async function findProfiles(sql: SQL, ids: readonly string[]): Promise<Profile[]> {
   return await sql`

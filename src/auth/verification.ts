@@ -1,9 +1,9 @@
-import type { SQL } from 'bun'
-import type { Clock } from '../kernel/clock.ts'
 import { Failure } from '../kernel/errors.ts'
 import type { Caller, WriteContext } from '../kernel/operation.ts'
+import { tellServices } from '../kernel/service-event.ts'
 import { sendMail } from '../mail/index.ts'
 import { lockUser, makeLink, useLink } from './links.ts'
+import { userVerified } from './service-events.ts'
 
 /**
  * Asks the owner of a new account to show that they read mail to its address, or asks again: the
@@ -24,7 +24,7 @@ export async function askToVerify(ctx: WriteContext<Caller | null>, userId: stri
 export async function verifyEmail(ctx: WriteContext<Caller | null>, token: string): Promise<void> {
   const { user, email } = await useLink(ctx, 'verify_email', token)
   if (user.email.toLowerCase() !== email.toLowerCase()) throw new Failure('invalid_link')
-  await confirmAddress(ctx.tx.sql, ctx.clock, user.id)
+  await confirmAddress(ctx, user.id)
   ctx.audit({
     action: 'auth.email_verified',
     actorId: user.id,
@@ -33,8 +33,12 @@ export async function verifyEmail(ctx: WriteContext<Caller | null>, token: strin
 }
 
 /** Notes that the owner of an account reads mail to its address, as something else has shown. */
-export async function confirmAddress(sql: SQL, clock: Clock, userId: string): Promise<void> {
-  await sql`
+export async function confirmAddress(
+  { tx, clock, emit }: WriteContext<Caller | null>,
+  userId: string,
+): Promise<void> {
+  await tx.sql`
     update users set email_verified_at = ${clock.date()}, email_refused_at = null
     where id = ${userId}`
+  emit(tellServices(userVerified, clock, { user_id: userId }))
 }

@@ -52,8 +52,8 @@ export function parameterReader(schema: TObject): ParameterReader {
 }
 
 /**
- * Whether a field has no place in an address, which is logged on the way: JSON Schema's `writeOnly`,
- * set where an operation with a GET or DELETE route takes a secret.
+ * Whether a field has no place in an address, which is logged on the way: JSON Schema's
+ * `writeOnly`, set where an operation with a GET or DELETE route takes a secret.
  */
 export const isSecret = (field: TSchema): boolean => field['writeOnly'] === true
 

@@ -23,7 +23,7 @@ export interface Channel {
    * client with a thousand conversations needs no thousand subscriptions.
    */
   readonly viaMembers: boolean
-  /** Who belongs to it, as one of its readers may see them, where they see each other's presence. */
+  /** Who belongs to it, as a reader may see them, where readers see each other's presence. */
   readonly members:
     | ((kernel: Kernel, id: string, viewerId: string) => Promise<readonly Member[]>)
     | undefined

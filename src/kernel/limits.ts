@@ -152,11 +152,6 @@ export const LIMITS = {
     perSecond: 20 / DAY_S,
     why: 'work for moderators, and a means to harass',
   }),
-  export: security('account', {
-    burst: 2,
-    perSecond: 2 / DAY_S,
-    why: 'collecting everything of a person is heavy; whoever steals a session wants it too',
-  }),
 } as const satisfies Record<string, LimitRule>
 
 type NameOf<S extends LimitRule['store']> = {

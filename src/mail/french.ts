@@ -225,7 +225,8 @@ const letters: Writers = {
     subject: 'Une nouvelle clé d’API a été créée',
     parts: [
       'Bonjour,',
-      'Vous recevez ce message en tant qu’administrateur\u00a0: une nouvelle clé d’API a été créée.',
+      'Vous recevez ce message en tant qu’administrateur\u00a0: une nouvelle clé d’API a été ' +
+        'créée.',
       {
         facts: [
           ['Date', moment(at)],

@@ -20,5 +20,11 @@ export type { LetterName, Letters, Origin } from './letters.ts'
 export const mailFeature = feature({
   name: 'mail',
   queues: [mailQueue],
+  personalData: {
+    kept: [
+      'Letters to you that could not be delivered, encrypted, for 30 days: an administrator may ' +
+        'have them sent again.',
+    ],
+  },
   start: (kernel) => Promise.resolve(() => kernel.use(ServerMailer).close()),
 })

@@ -1,4 +1,10 @@
-import { MailError, type Mailer, type MailTrouble, openMailer } from '../drivers/mail/index.ts'
+import {
+  mailDomain,
+  MailError,
+  type Mailer,
+  type MailTrouble,
+  openMailer,
+} from '../drivers/mail/index.ts'
 import { service } from '../kernel/kernel.ts'
 import type { WriteContext } from '../kernel/operation.ts'
 import { Hopeless, type PerformContext, queue } from '../kernel/queue.ts'
@@ -49,7 +55,7 @@ export const mailQueue = queue('mail', {
 })
 
 /**
- * Sends a letter, if the caller's transaction commits. Does nothing where the feature `mail` is off.
+ * Sends a letter, if the caller's transaction commits. Does nothing where `mail` is off.
  *
  * @example
  * sendMail(ctx, { to, locale: 'fr', timeZone: 'Europe/Paris', template: 'account_closed',
@@ -101,7 +107,7 @@ async function deliver(
     timeZone,
     publicUrl: config.publicUrl,
   })
-  const messageId = `${job.id}@${new URL(config.publicUrl).hostname}`
+  const messageId = `${job.id}@${mailDomain(config.publicUrl)}`
   const date = new Date(job.enqueuedAtMs)
   try {
     await kernel.use(ServerMailer).send({ to, ...rendered, messageId, date }, signal)

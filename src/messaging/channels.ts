@@ -1,8 +1,7 @@
 import { userChannel } from '../auth/channels.ts'
 import { channel, event } from '../kernel/channel.ts'
 import { t, Uuid } from '../kernel/schema.ts'
-import { Conversations } from './conversations.ts'
-import { showsPresence } from './pairs.ts'
+import { Conversations, isShown } from './conversations.ts'
 import { Message, PresenceOutput, ReadReceipt, Typing } from './shapes.ts'
 import { messageText } from './store.ts'
 
@@ -18,10 +17,11 @@ export const conversationChannel = channel('conversation', {
   async members(kernel, id, viewerId) {
     const pair = await kernel.use(Conversations).byId(id)
     if (pair === undefined) return []
-    return [pair.userA, pair.userB].map((userId) => ({
+    const shown = async (userId: string) => ({
       userId,
-      shown: userId === viewerId || showsPresence(pair, userId),
-    }))
+      shown: userId === viewerId || (await isShown(kernel, pair, userId)),
+    })
+    return await Promise.all([pair.userA, pair.userB].map(shown))
   },
 })
 

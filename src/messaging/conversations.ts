@@ -2,7 +2,16 @@ import type { SQL } from 'bun'
 import { isUuid } from '../kernel/ids.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
 import { type ContactChange, Contacts } from '../safety/index.ts'
-import { findPair, findPairs, otherSide, type Pair, pairKey } from './pairs.ts'
+import {
+  findPair,
+  findPairs,
+  inTouch,
+  otherSide,
+  type Pair,
+  pairKey,
+  showsPresence,
+  sideOf,
+} from './pairs.ts'
 
 /**
  * Looks conversations up, remembering them: they are asked for with every frame. What others
@@ -104,4 +113,17 @@ function createTable(kernel: Kernel): ConversationTable {
       return pair
     },
   }
+}
+
+/**
+ * Whether somebody shows their presence to the other side of a conversation. That they have not
+ * written is remembered only here, and may have changed on another instance: it is asked again.
+ */
+export async function isShown(kernel: Kernel, pair: Pair, userId: string): Promise<boolean> {
+  if (!inTouch(pair) || sideOf(pair, userId).wrote) return showsPresence(pair, userId)
+  const table = kernel.use(Conversations)
+  const age = table.age()
+  const fresh = await kernel.db.read((sql) => findPairs(sql, [pair.id]))
+  table.remember(fresh, age)
+  return fresh.some((one) => showsPresence(one, userId))
 }

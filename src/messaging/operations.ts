@@ -4,8 +4,8 @@ import type { Kernel } from '../kernel/kernel.ts'
 import { type Actor, operation, user } from '../kernel/operation.ts'
 import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../kernel/schema.ts'
 import { typingEvent } from './channels.ts'
-import { Conversations } from './conversations.ts'
-import { inTouch, otherSide, type Pair, showsPresence } from './pairs.ts'
+import { Conversations, isShown } from './conversations.ts'
+import { inTouch, otherSide, type Pair } from './pairs.ts'
 import { ConversationItem, Message, PresenceOutput, STATUSES } from './shapes.ts'
 import { lastSeenOf, listConversations, listMessages } from './store.ts'
 
@@ -131,8 +131,9 @@ export const presenceGet = operation('presence.get', {
       if (pair === undefined) {
         throw new Failure('not_found', 'You share no conversation with such a user')
       }
-      if (!showsPresence(pair, user_id))
+      if (!(await isShown(kernel, pair, user_id))) {
         return { user_id, status: 'offline' as const, last_seen: null }
+      }
     }
     const status = kernel.presence.status(user_id)
     // By the status, not by connections: who appears to be offline must not be given away.

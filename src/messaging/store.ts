@@ -189,7 +189,7 @@ export async function listConversations(
   )
 }
 
-/** Those to whom these users show their presence: whom they have written to, where nobody blocks. */
+/** To whom these users show their presence: whom they have written to, where nobody blocks. */
 export async function peersOf(kernel: Kernel, userIds: readonly string[]) {
   const unblocked = `not ${blocksSql('user_a', 'user_b')} and not ${blocksSql('user_b', 'user_a')}`
   return await kernel.db.read((sql) =>

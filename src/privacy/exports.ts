@@ -10,7 +10,7 @@ import { placeOf } from '../kernel/vault.ts'
 /** Copies of personal data: asked for, written page by page, handed out for a week. */
 
 /** Time to come back to the mail that says it is ready. */
-export const EXPORT_KEPT_MS = 7 * 86_400_000
+const EXPORT_KEPT_MS = 7 * 86_400_000
 /** One in that time: collecting reads everything of a person. */
 const EXPORT_EVERY_MS = 86_400_000
 
@@ -109,7 +109,7 @@ const noSuchExport = () => new Failure('not_found', 'You have no such copy of yo
 const pagePlace = (pageId: string) => placeOf('export_pages', 'content', pageId)
 
 /**
- * Deletes a copy before its time. Its row stays for the rest of the day, in which there is no other.
+ * Deletes a copy before its time. Its row stays for the rest of the day: there is no other then.
  * @throws Failure `not_found`
  */
 export async function deleteExport(

@@ -7,8 +7,8 @@ import type { PersonalItem } from '../kernel/personal-data.ts'
 
 /** What stays when somebody leaves. */
 export const KEPT = [
-  'Reports about you and by you, by the id of your account, until a year after they were resolved: ' +
-    'so that nobody escapes a report by closing their account. Your comments are erased.',
+  'Reports about you and by you, by the id of your account, until a year after they were ' +
+    'resolved: so that nobody escapes a report by closing their account. Your comments are erased.',
 ] as const
 
 const PAGE = 500

@@ -72,7 +72,8 @@ export async function report(
   const id = uuidv7(clock.now())
   const created_at = clock.date()
   const made = await sql`
-    insert into user_reports (id, reporter_id, reported_id, reason, comment, message_ids, created_at)
+    insert into user_reports (id, reporter_id, reported_id, reason, comment, message_ids,
+      created_at)
     values (${id}, ${actor.userId}, ${reportedId}, ${reason}, ${comment},
       ${`{${messageIds.join(',')}}`}::text::uuid[], ${created_at})
     on conflict do nothing returning 1`

@@ -17,7 +17,7 @@ import { blocksAdd, blocksList, blocksRemove } from './operations.ts'
 import { exportBlocks } from './personal.ts'
 
 export { blocksSql } from './blocks.ts'
-export { type ContactChange, Contacts, type Made } from './contacts.ts'
+export { type ContactChange, Contacts } from './contacts.ts'
 
 /** Deletes changes of contacts that every instance has read: longer than any transaction lasts. */
 export const forgetContactChanges = retention(

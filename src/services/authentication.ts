@@ -133,7 +133,7 @@ async function look(
   return { actor, endsMs }
 }
 
-/** Writes down that a key was used, once a minute. The service is answered, also where this fails. */
+/** Notes that a key was used, once a minute. The service is answered, also where this fails. */
 async function noteUse(
   { clock, db, log }: Kernel,
   { id, last_used_at }: KeyRow,

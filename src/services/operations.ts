@@ -1,7 +1,11 @@
+import { mailAdministrators } from '../auth/index.ts'
+import { getAccount } from '../auth/users.ts'
 import { Failure } from '../kernel/errors.ts'
 import { operation, user, type WriteContext } from '../kernel/operation.ts'
 import { input, page, pageFields, Uuid } from '../kernel/schema.ts'
+import { tellServices } from '../kernel/service-event.ts'
 import type { KeyText } from './format.ts'
+import { apiKeyCreated, apiKeyRevoked } from './service-events.ts'
 import {
   createKey,
   describeKey,
@@ -57,6 +61,9 @@ export const create = operation('api_keys.create', {
       target: target(made.row),
       after: { name, prefix, scopes, expires_at: expiresAt?.toISOString() ?? null },
     })
+    ctx.emit(tellServices(apiKeyCreated, ctx.clock, { key_id: made.row.id, scopes }))
+    const { username: by } = await getAccount(ctx.tx.sql, ctx.actor.userId)
+    await mailAdministrators(ctx, 'api_key_created', { at: ctx.clock.iso(), name, by, scopes })
     return shown(ctx, made)
   },
 })
@@ -98,8 +105,8 @@ export const rotate = operation('api_keys.rotate', {
 export const revoke = operation('api_keys.revoke', {
   summary: 'End a key',
   description:
-    'Within a second nobody gets in with it, on any instance. Without a second factor: what makes ' +
-    'things safer must be quick.',
+    'Within a second nobody gets in with it, on any instance. It needs no second factor: what ' +
+    'makes things safer must be quick.',
   rest: 'DELETE /admin/api-keys/:id',
   access: admins,
   limit: 'write',
@@ -110,6 +117,7 @@ export const revoke = operation('api_keys.revoke', {
     if (revoked) {
       const { name, prefix } = row
       ctx.audit({ action: 'api_keys.revoked', target: target(row), after: { name, prefix } })
+      ctx.emit(tellServices(apiKeyRevoked, ctx.clock, { key_id: row.id }))
     }
     return describeKey(row, ctx.clock.now())
   },

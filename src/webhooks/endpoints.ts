@@ -7,7 +7,7 @@ import type { Caller, WriteContext } from '../kernel/operation.ts'
 import { SERVICE_STREAM } from '../kernel/service-event.ts'
 import { placeOf, type Vault } from '../kernel/vault.ts'
 import { Out } from './out.ts'
-import type { Change, Webhook } from './shapes.ts'
+import type { Change, Webhook, WebhookStanding } from './shapes.ts'
 import { newSecret } from './signature.ts'
 
 /** The table of endpoints, as their owners see and change it. */
@@ -50,7 +50,10 @@ const keyOf = (caller: Caller) => (caller.kind === 'service' ? caller.keyId : nu
 
 const noSuchWebhook = () => new Failure('not_found', 'You have no such webhook')
 
-/** Where the stream of events for services stands. */
+/**
+ * Where the stream of events for services stands. Not within a transaction: it asks over a connection
+ * of its own, of which there may be none left when many wait for each other.
+ */
 export function streamHead({ streams }: Kernel): Promise<StreamPage> {
   return streams.page(SERVICE_STREAM, 0, 0)
 }
@@ -246,10 +249,8 @@ export async function moveEndpoint(
 const iso = (date: Date | null) => date?.toISOString() ?? null
 
 /** An endpoint as its owner sees it. */
-export function describeEndpoint(row: EndpointRow, head: StreamPage, nowMs: number): Webhook {
+export function describeEndpoint(row: EndpointRow, nowMs: number): Webhook {
   const overlaps = row.previous_until !== null && row.previous_until.getTime() > nowMs
-  // In another life of the stream everything is still to come.
-  const position = row.epoch === head.epoch ? row.position : 0
   return {
     id: row.id,
     url: row.url,
@@ -261,7 +262,6 @@ export function describeEndpoint(row: EndpointRow, head: StreamPage, nowMs: numb
     key_id: row.key_id,
     epoch: row.epoch,
     offset: row.position,
-    behind: Math.max(0, head.top - position),
     missed: row.missed,
     missed_at: iso(row.missed_at),
     failing_since: iso(row.failing_since),
@@ -269,4 +269,11 @@ export function describeEndpoint(row: EndpointRow, head: StreamPage, nowMs: numb
     created_at: row.created_at.toISOString(),
     updated_at: row.updated_at.toISOString(),
   }
+}
+
+/** The same with how far it is behind a head of the stream. */
+export function withBehind(row: EndpointRow, head: StreamPage, nowMs: number): WebhookStanding {
+  // In another life of the stream everything is still to come.
+  const position = row.epoch === head.epoch ? row.position : 0
+  return { ...describeEndpoint(row, nowMs), behind: Math.max(0, head.top - position) }
 }

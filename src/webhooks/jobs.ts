@@ -1,3 +1,4 @@
+import type { SQL } from 'bun'
 import { uuidv7 } from '../kernel/ids.ts'
 import type { Job } from '../kernel/job.ts'
 import { retention } from '../kernel/retention.ts'
@@ -28,14 +29,25 @@ export const wakeSenders: Job = {
       const ended = await sql`
         update webhook_endpoints set previous_secret = null, previous_until = null
         where previous_until < now()`
-      const rows = await sql<{ id: string }[]>`
-        select id from webhook_endpoints e
-        where state = 'active' and (not_before is null or not_before < now()) and exists (
-          select from webhook_deliveries d where d.endpoint_id = e.id and d.state = 'pending'
-            and d.due_at < now() - interval '1 minute')
-        order by id`
+      const rows = await overdue(sql)
       for (const { id } of rows) ctx.enqueue(sendQueue, { endpoint_id: id }, { key: id })
       return { senders_woken: rows.length, secrets_forgotten: ended.count }
     })
   },
+  async dryRun({ db: { sql } }) {
+    const rows = await overdue(sql)
+    const [row] = await sql`
+      select count(*)::int as ended from webhook_endpoints where previous_until < now()`
+    return { senders_woken: rows.length, secrets_forgotten: row.ended as number }
+  },
+}
+
+/** Active endpoints with deliveries that should have been sent a while ago. */
+async function overdue(sql: SQL): Promise<{ id: string }[]> {
+  return await sql<{ id: string }[]>`
+    select id from webhook_endpoints e
+    where state = 'active' and (not_before is null or not_before < now()) and exists (
+      select from webhook_deliveries d where d.endpoint_id = e.id and d.state = 'pending'
+        and d.due_at < now() - interval '1 minute')
+    order by id`
 }

@@ -1,4 +1,5 @@
 import { uuidv7 } from '../kernel/ids.ts'
+import type { StreamPage } from '../kernel/kernel.ts'
 import { type Caller, operation, user, type WriteContext } from '../kernel/operation.ts'
 import { input, pageFields } from '../kernel/schema.ts'
 import { Failure } from '../kernel/errors.ts'
@@ -16,6 +17,7 @@ import {
   rotateSecret,
   streamHead,
   updateEndpoint,
+  withBehind,
 } from './endpoints.ts'
 import { TEST_TYPE } from './events.ts'
 import { findPlace, type Place } from './replay.ts'
@@ -35,6 +37,7 @@ import {
   Webhook,
   WebhookInput,
   Webhooks,
+  WebhookStanding,
   WebhookWithSecret,
 } from './shapes.ts'
 import { secretText } from './signature.ts'
@@ -52,16 +55,14 @@ const isPerson = ({ actor }: Ctx) => actor.kind === 'user'
 const target = ({ id }: { readonly id: string }) => ({ type: 'webhook', id })
 const hostOf = ({ url }: { readonly url: string }) => new URL(url).host
 
-async function described(ctx: Ctx, row: EndpointRow): Promise<Webhook> {
-  return describeEndpoint(row, await streamHead(ctx.kernel), ctx.clock.now())
-}
+const described = ({ clock }: Ctx, row: EndpointRow) => describeEndpoint(row, clock.now())
 
 /** A repeated request is answered without the secret. */
 const secretOnce = {
   remember: ({ webhook }: WebhookWithSecret) => webhook.id,
   async replay(ctx: Ctx, id: string): Promise<WebhookWithSecret> {
     const row = await ownEndpoint(ctx.tx.sql, ctx.actor, id)
-    return { webhook: await described(ctx, row), secret: null }
+    return { webhook: described(ctx, row), secret: null }
   },
 }
 
@@ -79,19 +80,16 @@ export const create = operation('webhooks.create', {
   idempotent: true,
   secretOutput: secretOnce,
   stepUp: isPerson,
-  async handler(ctx, wanted) {
-    const head = await streamHead(ctx.kernel)
-    const { row, secret } = await createEndpoint(ctx, wanted, head)
+  prepare: ({ kernel }) => streamHead(kernel),
+  async handler(ctx, wanted, head) {
+    const { row, secret } = await createEndpoint(ctx, wanted, head as StreamPage)
     const { events, key_id } = row
     ctx.audit({
       action: 'webhooks.created',
       target: target(row),
       after: { host: hostOf(row), events, key_id },
     })
-    return {
-      webhook: describeEndpoint(row, head, ctx.clock.now()),
-      secret: secretText(secret),
-    }
+    return { webhook: described(ctx, row), secret: secretText(secret) }
   },
 })
 
@@ -106,7 +104,7 @@ export const list = operation('webhooks.list', {
     const head = await streamHead(kernel)
     const read = kernel.db.read((sql) => listEndpoints(sql, actor, limit, cursor))
     const { items, next_cursor } = await read
-    return { items: items.map((row) => describeEndpoint(row, head, clock.now())), next_cursor }
+    return { items: items.map((row) => withBehind(row, head, clock.now())), next_cursor }
   },
 })
 
@@ -135,11 +133,11 @@ export const get = operation('webhooks.get', {
   access: operators,
   limit: 'read',
   input: WebhookInput,
-  output: Webhook,
+  output: WebhookStanding,
   async run({ kernel, actor, clock }, { webhook_id }) {
     const head = await streamHead(kernel)
     const row = await kernel.db.read((sql) => ownEndpoint(sql, actor, webhook_id))
-    return describeEndpoint(row, head, clock.now())
+    return withBehind(row, head, clock.now())
   },
 })
 
@@ -167,7 +165,7 @@ export const update = operation('webhooks.update', {
       after: { ...shown(after), fields: Object.keys(change) },
     })
     wake(ctx, after)
-    return await described(ctx, after)
+    return described(ctx, after)
   },
 })
 
@@ -186,7 +184,7 @@ export const remove = operation('webhooks.delete', {
   async handler(ctx, { webhook_id }) {
     const row = await deleteEndpoint(ctx, webhook_id)
     ctx.audit({ action: 'webhooks.deleted', target: target(row), before: { host: hostOf(row) } })
-    return await described(ctx, row)
+    return described(ctx, row)
   },
 })
 
@@ -210,7 +208,7 @@ export const rotate = operation('webhooks.rotate_secret', {
       target: target(row),
       after: { overlap_seconds },
     })
-    return { webhook: await described(ctx, row), secret: secretText(secret) }
+    return { webhook: described(ctx, row), secret: secretText(secret) }
   },
 })
 
@@ -259,7 +257,7 @@ export const replay = operation('webhooks.replay', {
       before: { epoch: before.epoch, offset: before.position },
       after: { epoch: row.epoch, offset: row.position },
     })
-    return { webhook: await described(ctx, row), events: place.events }
+    return { webhook: described(ctx, row), events: place.events }
   },
 })
 

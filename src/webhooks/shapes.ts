@@ -36,8 +36,7 @@ export const STATES = ['active', 'paused', 'disabled'] as const
 export const DELIVERY_STATES = ['pending', 'delivered', 'failed'] as const
 export const DISABLED_BECAUSE = ['gone', 'failing', 'key_ended'] as const
 
-/** An endpoint as its owner sees it. */
-export const Webhook = t.Object({
+const webhookFields = {
   id: Uuid,
   url: t.String(),
   description: t.String(),
@@ -54,16 +53,28 @@ export const Webhook = t.Object({
   key_id: nullable(t.String({ description: 'The API key of the service whose it is' })),
   epoch: t.String({ description: 'The life of the stream in which `offset` is a place' }),
   offset: t.Integer({ description: 'The last event that was considered' }),
-  behind: t.Integer({ description: 'Events after that' }),
   missed: t.Integer({ description: 'Events that were forgotten before they were considered' }),
   missed_at: nullable(Timestamp),
   failing_since: nullable(Timestamp),
   previous_secret_until: nullable(Timestamp),
   created_at: Timestamp,
   updated_at: Timestamp,
-})
+}
+
+/** An endpoint as its owner sees it. */
+export const Webhook = t.Object(webhookFields, { $id: 'Webhook' })
 export type Webhook = Static<typeof Webhook>
-export const Webhooks = page(Webhook)
+
+/** With how far it is behind, which takes a look at the stream. */
+export const WebhookStanding = t.Object(
+  {
+    ...webhookFields,
+    behind: t.Integer({ description: 'Events after `offset` that were not considered yet' }),
+  },
+  { $id: 'WebhookStanding' },
+)
+export type WebhookStanding = Static<typeof WebhookStanding>
+export const Webhooks = page(WebhookStanding)
 
 /** With the secret, which no other answer shows. */
 export const WebhookWithSecret = t.Object({
@@ -75,21 +86,24 @@ export const WebhookWithSecret = t.Object({
 export type WebhookWithSecret = Static<typeof WebhookWithSecret>
 
 /** One event for one endpoint. */
-export const Delivery = t.Object({
-  id: Uuid,
-  webhook_id: Uuid,
-  message_id: t.String({ description: '`webhook-id`: the same for every copy of an event' }),
-  type: t.String(),
-  state: oneOf(DELIVERY_STATES),
-  attempts: t.Integer(),
-  due_at: nullable(t.String({ description: 'When it is sent next; null unless it is pending' })),
-  attempted_at: nullable(Timestamp),
-  status: nullable(t.Integer({ description: 'Of the last answer' })),
-  error: nullable(t.String({ description: 'Why there was no answer, or not a good one' })),
-  duration_ms: nullable(t.Integer()),
-  answer: nullable(t.String({ description: 'How the last answer began, at most 1 KiB' })),
-  created_at: Timestamp,
-})
+export const Delivery = t.Object(
+  {
+    id: Uuid,
+    webhook_id: Uuid,
+    message_id: t.String({ description: '`webhook-id`: the same for every copy of an event' }),
+    type: t.String(),
+    state: oneOf(DELIVERY_STATES),
+    attempts: t.Integer(),
+    due_at: nullable(t.String({ description: 'When it is sent next; null unless it is pending' })),
+    attempted_at: nullable(Timestamp),
+    status: nullable(t.Integer({ description: 'Of the last answer' })),
+    error: nullable(t.String({ description: 'Why there was no answer, or not a good one' })),
+    duration_ms: nullable(t.Integer()),
+    answer: nullable(t.String({ description: 'How the last answer began, at most 1 KiB' })),
+    created_at: Timestamp,
+  },
+  { $id: 'WebhookDelivery' },
+)
 export type Delivery = Static<typeof Delivery>
 export const Deliveries = page(Delivery)
 

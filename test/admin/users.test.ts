@@ -101,7 +101,7 @@ describe('roles', () => {
   const set = (userId: string, roles: string[], by = root) =>
     world.act<AccountView>('admin.users.roles', by, { user_id: userId, roles })
 
-  test('that are taken away are gone at once, those that are given come with the next token', async () => {
+  test('that are taken away are gone at once, others come with the next token', async () => {
     const { token, user } = await world.person('riser')
     expect((await set(user.id, ['mentor', 'manager'])).roles).toEqual(['user', 'mentor', 'manager'])
     world.authenticator.verify(token)
@@ -176,14 +176,36 @@ describe('the last administrator', () => {
           return alone.act(name, by, { user_id, ...extra })
         })
         await Promise.allSettled(duels)
-        const left = (await alone.kernel.db.sql`
+        const { sql } = alone.kernel.db
+        const left = await sql`
           select id from users where 'admin' = any(roles) and closed_at is null
-            and blocked_at is null`) as { id: string }[]
+            and blocked_at is null`
         expect(left.length).toBeGreaterThan(0)
         // The next round begins without those who are left of this one.
-        await alone.kernel.db.sql`
-          update users set roles = '{user}' where id = any(${`{${left.map(({ id }) => id).join(',')}}`}::text::uuid[])`
+        await sql`update users set roles = '{user}' where 'admin' = any(roles)`
       }
+    } finally {
+      await alone.close()
+    }
+  })
+
+  test('the control: who counts without a lock lets both of two go', async () => {
+    const alone = await administration()
+    try {
+      const both = [await alone.admin('one'), await alone.admin('two')]
+      const counted = Promise.withResolvers<void>()
+      let counts = 0
+      const goNaively = (userId: string) =>
+        alone.kernel.db.transaction(async ({ sql }) => {
+          const admins = await sql`select id from users where 'admin' = any(roles)`
+          if (++counts === both.length) counted.resolve()
+          await counted.promise
+          if (admins.length === 1) throw new Error('the last one')
+          await sql`update users set roles = '{user}' where id = ${userId}`
+        })
+      await Promise.all(both.map(({ userId }) => goNaively(userId)))
+      const left = await alone.kernel.db.sql`select from users where 'admin' = any(roles)`
+      expect(left.length).toBe(0)
     } finally {
       await alone.close()
     }
@@ -235,7 +257,7 @@ describe('accounts', () => {
     )
   })
 
-  test('are shown with what is private and without secrets; closed ones without what was made up', async () => {
+  test('are shown with what is private, without secrets and what was made up', async () => {
     const { actor, user } = await world.person('shown')
     expect(await view(user.id)).toMatchObject({
       email: user.email,

@@ -26,7 +26,7 @@ test('keys differ by master key and purpose, and their ids tell nothing', () => 
   expect(deriveKeys([bytes(NEW), bytes(OLD)]).known.get(old.id)?.publicKey).toBe(old.publicKey)
 })
 
-test('what an old key has sealed is verified with a new one, and after the old one is gone', async () => {
+test('what an old key has sealed is verified by a new one, once the old is gone', async () => {
   const first = await testKernel({ features: [auditFeature], env: env(OLD) })
   const { database } = first
   const instance = (...keys: string[]) =>

@@ -4,6 +4,7 @@ import { auditTrail } from '../support/audit.ts'
 import { Client } from '../support/client.ts'
 import { administrator, type Body, type Person, person, rest } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+import { until } from '../support/wait.ts'
 import { lineAbout, request } from './setup.ts'
 
 /** Searching and exporting the log. */
@@ -132,6 +133,7 @@ describe('nobody else reads the log', () => {
     // And that she has tried is in it.
     const tries = async () =>
       (await auditTrail(server, 'access.denied')).filter(({ actor_id }) => actor_id === ada.id)
+    await until(async () => (await tries()).length > 0, 'it is written down')
     expect(await tries()).toMatchObject([{ outcome: 'denied', after: { code: 'forbidden' } }])
   })
 })

@@ -287,3 +287,28 @@ test('a line that cannot be sealed is an alarm, and holds up no other', async ()
   expect(alarms.length).toBe(6)
   expect(t.kernel.metrics.render()).toContain('audit_unsealed_lines 6')
 })
+
+test('a clock that runs ahead does not take the chain along', async () => {
+  const { clock } = t.kernel
+  const ahead = { ...t.kernel, clock: { ...clock, now: () => clock.now() + 365 * 86_400_000 } }
+  await act(t, 1)
+  await Sealer.create(ahead).seal()
+  const [head] = await t.kernel.db.sql`select sealed_at from audit_head`
+  expect(head.sealed_at.getTime()).toBeLessThanOrEqual(Date.now())
+  await expectSealed(t, 1)
+})
+
+test('a full disk is an alarm about checkpoints, and lines are still sealed', async () => {
+  const audit = { value: { checkpointDirs: ['/dev/null/audit'] } }
+  const config = Object.create(t.kernel.config, { audit }) as typeof t.kernel.config
+  const sealer = Sealer.create({ ...t.kernel, config })
+  await act(t, 1)
+  await sealer.seal()
+  await sealer.checkpoint()
+  const alarms = t.log.entries.filter(({ level }) => level === 'error')
+  expect(alarms.map(({ message }) => message)).toEqual([
+    'audit checkpoint not written to its folder',
+  ])
+  expect(t.kernel.metrics.render()).toContain('audit_checkpoints_total{outcome="failed"} 1')
+  await expectSealed(t, 1)
+})

@@ -328,6 +328,20 @@ describe('taking a change back', () => {
     await use('revert', revert)
   })
 
+  test('nor take it at the very moment of the change', async () => {
+    for (let round = 0; round < 8; round++) {
+      const ann = await verified()
+      const token = await askFor(ann, `moved-${ann.email}`)
+      const thief = { email: ann.email, username: `thief-${round}`, password }
+      const [changed, registered] = await Promise.allSettled([
+        use('confirm', token),
+        world.call('auth.register', null, thief),
+      ])
+      expect(changed.status).toBe('fulfilled')
+      expect(registered).toMatchObject({ status: 'rejected', reason: { code: 'already_exists' } })
+    }
+  })
+
   test('is possible for three days; after that the address is free again', async () => {
     const [ann, bob] = [await verified(), await verified()]
     const [early, late] = [await change(ann, 'early@example.org'), await change(bob, 'late@b.org')]

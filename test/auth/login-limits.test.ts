@@ -2,9 +2,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test
 import { lockUser, makeLink } from '../../src/auth/links.ts'
 import { Passwords } from '../../src/auth/passwords.ts'
 import type { SignedIn } from '../../src/auth/shapes.ts'
+import { Failure } from '../../src/kernel/errors.ts'
 import { LIMITS } from '../../src/kernel/limits.ts'
 import { internalRequest, unitOfWork } from '../../src/kernel/unit-of-work.ts'
 import { auditTrail } from '../support/audit.ts'
+import { until } from '../support/wait.ts'
 import { failure, identity, password } from './setup.ts'
 
 /** Guessing at passwords, and who is not kept out by somebody else's guesses. */
@@ -120,6 +122,19 @@ describe('guesses at one account', () => {
     for (let i = 0; i < burst; i++) expect(await guess('eva')).toBe('invalid_credentials')
   })
 
+  test('that nobody had time to compare are none', async () => {
+    await world.person('gus')
+    const passwords = world.kernel.use(Passwords)
+    const { verify } = passwords
+    passwords.verify = () => Promise.reject(new Failure('overloaded'))
+    const address = elsewhere()
+    for (let i = 0; i < LIMITS.login_address.burst + 5; i++) {
+      expect(await guess('gus', address)).toBe('overloaded')
+    }
+    passwords.verify = verify
+    expect(await outcome(logIn({ login: 'gus' }, address))).toBe('ok')
+  })
+
   test('are audited, but not one by one', async () => {
     await world.person('fay')
     await useUp('fay')
@@ -200,7 +215,10 @@ describe('a stranger cannot keep the owner out', () => {
       null,
       { token: link.split('#token=')[1], password: 'another long password' },
     )
-    // The stranger goes on all the while.
+    const counted = () =>
+      world.kernel.db.sql`select from security_limits where name = 'login_account'`
+    await until(async () => (await counted()).length === 0, 'the tries are forgotten')
+    // The stranger goes on, and uses up what was given back.
     const codes = []
     while (codes.at(-1) !== 'rate_limited' && codes.length < 3 * burst) {
       codes.push(await guess('lea'))

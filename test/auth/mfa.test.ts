@@ -1,12 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Secret } from 'otpauth'
+import { CLOSE } from '../../realtime/codes.ts'
 import { acceptedStep } from '../../src/auth/totp.ts'
 import type { SignedIn } from '../../src/auth/shapes.ts'
 import { type TestClock, testClock } from '../../src/kernel/clock.ts'
 import type { Actor } from '../../src/kernel/operation.ts'
 import { auditTrail } from '../support/audit.ts'
 import { queuedLetters } from '../support/letters.ts'
+import { Client } from '../support/client.ts'
 import { codeFor } from '../support/factor.ts'
+import { device, person, rest } from '../support/people.ts'
+import { testServer } from '../support/server.ts'
+import { until } from '../support/wait.ts'
 import { challengeOf, enrol, enrolled, type Enrolled, type Verified } from './enrolled.ts'
 import { failure, identity, password } from './setup.ts'
 
@@ -225,7 +230,7 @@ describe('signing in', () => {
     expect(actorOf(await signIn('plain@example.org', { mfa_code: '123456' })).mfa).toBe(false)
   })
 
-  test('refused codes are in the audit log, although their transactions were rolled back', async () => {
+  test('refused codes are in the audit log, although they were rolled back', async () => {
     const { actor, email } = await enrolled(world, 'audited')
     await world.refused(signIn(email, { mfa_code: '000000' }))
     const lines = await auditTrail(world, 'auth.mfa_code_refused')
@@ -376,69 +381,6 @@ describe('taking it away', () => {
   })
 })
 
-describe('guessing', () => {
-  test('five wrong codes, and the session waits, although each was rolled back', async () => {
-    const { code, email } = await enrolled(world, 'guessed')
-    const actor = actorOf(await signIn(email, { mfa_code: code() }))
-    clock.advance(30_000)
-    for (let i = 0; i < 5; i++) {
-      expect(await world.refused(verify(actor, { code: '000000' }))).toBe('invalid_code')
-    }
-    const limited = await failure(verify(actor, { code: code() }))
-    expect(limited.code).toBe('rate_limited')
-    expect(limited.retryAfterMs).toBeGreaterThan(0)
-    const lines = await auditTrail(world, 'auth.mfa_code_limited')
-    expect(lines.map(({ target_id }) => target_id)).toContain(actor.userId)
-    // The owner is not kept out elsewhere by what this session has tried.
-    await signIn(email, { mfa_code: code() })
-  })
-
-  test('control: a count within the transaction is gone with it', async () => {
-    const { actor } = await world.person('counted')
-    const { db } = world.kernel
-    const count = () =>
-      db.transaction(async ({ sql }) => {
-        await sql`
-          insert into security_limits (name, subject, empty_at)
-          values ('mfa_code_account', ${Buffer.from(`naive ${actor.userId}`)}, now())`
-        throw new Error('wrong code')
-      })
-    for (let i = 0; i < 5; i++) await count().catch(() => undefined)
-    const rows = await db.sql`
-      select from security_limits where subject = ${Buffer.from(`naive ${actor.userId}`)}`
-    expect(rows).toHaveLength(0)
-  })
-
-  test('right codes are not counted', async () => {
-    const { actor, code } = await enrolled(world, 'busy')
-    for (let i = 0; i < 12; i++) {
-      clock.advance(30_000)
-      await verify(actor, { code: code() })
-    }
-  })
-
-  test('who has no password does not get as far as counting', async () => {
-    const { email, code } = await enrolled(world, 'besieged')
-    for (let i = 0; i < 6; i++) {
-      const guess = signIn(email, { password: `guess number ${i}`, mfa_code: '000000' })
-      expect(await world.refused(guess)).toBe('invalid_credentials')
-    }
-    await signIn(email, { mfa_code: code() })
-  })
-
-  test('who has stolen the password keeps no known device out', async () => {
-    const { email, code, actor } = await enrolled(world, 'robbed')
-    const own = await signIn(email, { mfa_code: code() })
-    for (let i = 0; i < 5; i++) {
-      expect(await world.refused(signIn(email, { mfa_code: '000000' }))).toBe('invalid_code')
-    }
-    clock.advance(30_000)
-    expect(await world.refused(signIn(email, { mfa_code: code() }))).toBe('rate_limited')
-    await signIn(email, { mfa_code: code(), device_token: own.device_token })
-    expect(own.user.id).toBe(actor.userId)
-  })
-})
-
 test('neither secrets nor codes can be read in the database', async () => {
   const { secret, recoveryCodes, actor } = await enrolled(world, 'sealed')
   const { db } = world.kernel
@@ -465,4 +407,34 @@ test('a sealed secret that is moved to another account does not open there', asy
     where a.user_id = ${ann.actor.userId} and b.user_id = ${bob.actor.userId}`
   const refused = await failure(signIn(bob.email, { mfa_code: ann.code() }))
   expect(refused.code).toBe('internal')
+})
+
+test('a change of the factor closes sockets of other sessions on every instance', async () => {
+  const one = await testServer()
+  const other = await testServer({ database: one.database })
+  try {
+    const ann = await person(one, 'ann')
+    const elsewhere = await device(one, ann)
+    const client = await Client.connect(other.wsUrl, elsewhere.token)
+    const as = { token: ann.token }
+    const begun = await rest(one, 'POST', '/api/v1/auth/mfa/setup', {
+      ...as,
+      body: { password: ann.password },
+    })
+    const code = codeFor(begun.body['secret'], Date.now())
+    const startMs = performance.now()
+    const enabled = await rest(one, 'POST', '/api/v1/auth/mfa/verify', { ...as, body: { code } })
+    expect(enabled.body['enabled']).toBe(true)
+    await until(() => client.closed !== undefined, 'the socket is closed')
+    // Promised: a second.
+    expect(performance.now() - startMs).toBeLessThan(2_000)
+    expect(client.closed?.code).toBe(CLOSE.session_revoked.code)
+    const refused = await rest(other, 'GET', '/api/v1/auth/me', { token: elsewhere.token })
+    expect(refused.body['code']).toBe('session_revoked')
+    const kept = await rest(other, 'GET', '/api/v1/auth/me', as)
+    expect(kept.status).toBe(200)
+  } finally {
+    await other.stop()
+    await one.stop()
+  }
 })

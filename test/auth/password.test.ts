@@ -119,7 +119,7 @@ describe('forgotten', () => {
     await reset(second)
   })
 
-  test('strangers who ask again and again neither flood the mailbox nor kill the link', async () => {
+  test('strangers who ask again and again neither flood a mailbox nor kill the link', async () => {
     const ann = await somebody()
     for (let i = 0; i < 10; i++) await linkFor(ann.email)
     const letters = mail.to(ann.email)

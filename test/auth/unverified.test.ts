@@ -96,7 +96,7 @@ test('the link of the reminder verifies', async () => {
   expect(await after(60 * DAY_MS)).toEqual({ reminded: 0, closed: 0 })
 })
 
-test('an old account, as after an update of the server, is reminded before anything else', async () => {
+test('an old account, as after an update, is reminded before anything else', async () => {
   const { user } = await world.person('old')
   await world.kernel.db.sql`
     update users set created_at = created_at - interval '2 years' where id = ${user.id}`

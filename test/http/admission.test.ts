@@ -74,7 +74,12 @@ describe('who asks', () => {
 
 describe('a service', () => {
   const path = '/api/v1/services/hello'
-  const ask = (key: string, at = path, init: RequestInit = {}) =>
+  interface Init {
+    method?: string
+    body?: string
+    headers?: Record<string, string>
+  }
+  const ask = (key: string, at = path, init: Init = {}) =>
     app.get(at, { ...init, headers: { ...init.headers, 'x-api-key': key } })
 
   test.each(['key', 'slow'])('with the key %p is known, at once or a moment later', async (key) => {
@@ -230,6 +235,20 @@ describe('limits', () => {
     expect(response.headers.get('retry-after')).toBe('1')
     expect(response.headers.get('ratelimit-policy')).toBe('"write";q=60;w=6')
     expect(response.headers.get('ratelimit')).toBe('"write";r=0;t=1')
+  })
+
+  test('of an operation that is open to anyone: an IPv6 network is one', async () => {
+    await using server = startHttp({
+      config: {
+        trustedProxies: ['127.0.0.1'],
+        rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 1_000 },
+      },
+    })
+    const ask = (n: number) =>
+      server.get('/api/v1/about', { headers: { 'x-forwarded-for': `2001:db8::${n}` } })
+    for (let n = 0; n < LIMITS.read.burst; n++) expect((await ask(n)).status).toBe(200)
+    const refused = await ask(9999)
+    expect([refused.status, refused.headers.get('ratelimit')]).toEqual([429, '"read";r=0;t=1'])
   })
 
   test('when off, nobody is counted', async () => {

@@ -55,6 +55,30 @@ describe('places', () => {
     expect(first).toEqual(['a', 'b', 'c', 'a', 'b', 'c'])
   })
 
+  test('are asked for where something due may wait, and nowhere else', () => {
+    const [a, b] = [inside('a', 2), inside('b', 2)]
+    const slots = new Slots([a, b], () => undefined)
+    const asked = () => slots.ask('handle').map(({ queue: name }) => name)
+    expect(asked()).toEqual([])
+    slots.hope()
+    const rooms = slots.ask('handle')
+    expect(rooms.length).toBe(2)
+    expect(asked()).toEqual([])
+    // One got all that it had room for and may have more; the other is empty.
+    const found = [held(a).job, held(a).job, held(b).job]
+    slots.answer(rooms, 8, found)
+    expect(asked()).toEqual(['a'])
+    // All places are taken: whoever was asked may have more.
+    slots.answer(rooms, 3, found)
+    expect(asked().toSorted()).toEqual(['a', 'b'])
+    // What is committed while an answer is under way is not forgotten by it.
+    slots.hope()
+    const again = slots.ask('handle')
+    slots.hope()
+    slots.answer(again, 8, [])
+    expect(asked().toSorted()).toEqual(['a', 'b'])
+  })
+
   test('become free once, and somebody is told', () => {
     let told = 0
     const a = inside('a', 1)

@@ -37,7 +37,8 @@ async function attempt(subject: string, of = here, name: SecurityLimitName = NAM
     return { code: error.code, waitMs: error.retryAfterMs ?? 0, limit: error.limit }
   }
 }
-const allowed = (outcomes: { code: string }[]) => outcomes.filter(({ code }) => code === 'ok').length
+const allowed = (outcomes: { code: string }[]) =>
+  outcomes.filter(({ code }) => code === 'ok').length
 
 /** Lets time pass for what was counted. */
 const pass = (ms: number) =>

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import type { SMTPServerOptions } from 'smtp-server'
 import {
+  mailDomain,
   MailError,
   type Mailer,
   type OutgoingMail,
@@ -185,6 +186,11 @@ describe('encryption', () => {
     expect(server.received).toHaveLength(1)
     expect(tries).toEqual(['rialto:sesame'])
   })
+})
+
+test('a product at an IPv6 address has a name that mail takes', () => {
+  expect(mailDomain('http://[::1]:8080')).toBe('localhost')
+  expect(mailDomain('https://api.example.org:8443/x')).toBe('api.example.org')
 })
 
 describe('trouble', () => {

@@ -146,7 +146,7 @@ describe('a server that does not take it', () => {
     ])
   })
 
-  test('because there is no such mailbox: the account is marked, while it has that address', async () => {
+  test('because there is no such mailbox: the account that has it is marked', async () => {
     const [ann, bob] = [await account('ann@example.org'), await account('bob@example.org')]
     for (const [userId, to] of [
       [ann, 'ann@example.org'],
@@ -224,7 +224,7 @@ describe('what has changed before it was sent', () => {
   const link = { link: 'https://x.org/', expires_at: '2999-01-01T00:00:00.000Z' }
   const origin = { at, device: null, address: '10.0.0.1' }
 
-  test('a link does not go to an address that the account no longer has; a notice does', async () => {
+  test('a link does not go to an address that the account has left; a notice does', async () => {
     const userId = await account('new@example.org')
     const to = 'old@example.org'
     await send({ ...letter, to, userId, template: 'verify_email', data: link } as Letter)

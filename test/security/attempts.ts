@@ -435,12 +435,44 @@ export const ATTEMPTS: Readonly<Record<string, readonly Attempt[]>> = {
   'queues.dead_letters': [{ input: () => ({ limit: 1 }), expect: 'forbidden' }],
   'queues.retry': [{ input: ({ messageId }) => ({ id: messageId }), expect: 'forbidden' }],
   'queues.discard': [{ input: ({ messageId }) => ({ id: messageId }), expect: 'forbidden' }],
+  'webhooks.create': [
+    { input: () => ({ url: 'https://mallory.example.org/' }), expect: 'forbidden' },
+  ],
+  'webhooks.list': [{ input: () => ({}), expect: 'forbidden' }],
+  'webhooks.event_types': [{ input: () => ({}), expect: 'forbidden' }],
+  'webhooks.get': [{ input: ({ messageId }) => ({ webhook_id: messageId }), expect: 'forbidden' }],
+  'webhooks.update': [
+    {
+      input: ({ messageId }) => ({ webhook_id: messageId, url: 'https://mallory.example.org/' }),
+      expect: 'forbidden',
+    },
+  ],
+  'webhooks.delete': [
+    { input: ({ messageId }) => ({ webhook_id: messageId }), expect: 'forbidden' },
+  ],
+  'webhooks.rotate_secret': [
+    { input: ({ messageId }) => ({ webhook_id: messageId }), expect: 'forbidden' },
+  ],
+  'webhooks.test': [{ input: ({ messageId }) => ({ webhook_id: messageId }), expect: 'forbidden' }],
+  'webhooks.replay': [
+    { input: ({ messageId }) => ({ webhook_id: messageId, offset: 0 }), expect: 'forbidden' },
+  ],
+  'webhooks.deliveries': [
+    { input: ({ messageId }) => ({ webhook_id: messageId }), expect: 'forbidden' },
+  ],
+  'webhooks.retry': [
+    {
+      input: ({ messageId }) => ({ webhook_id: messageId, delivery_id: messageId }),
+      expect: 'forbidden',
+    },
+  ],
 }
 
 /** Her channels, by namespace: none of them may be subscribed to or looked into. */
 export const CHANNELS: Readonly<Record<string, (hers: Belongings) => string[]>> = {
   user: ({ userId }) => [userId, upper(userId)],
   conversation: ({ conversationId }) => [conversationId, upper(conversationId)],
+  service: () => ['events'],
 }
 
 /** Words of the protocol that name a channel; `unsubscribe` is answered for any. */

@@ -44,7 +44,7 @@ export const setup = operation('auth.mfa.setup', {
   description:
     'Answers with the secret for an authenticator app. It takes effect when `auth.mfa.verify` ' +
     'gets the first code from the same session within 15 minutes; beginning again replaces it. ' +
-    'Who has a second factor shows it first (step-up) and keeps it until then. An account without ' +
+    'Who has a second factor shows it first (step-up) and keeps it till then. An account without ' +
     'a password signs in anew instead of giving one.',
   rest: 'POST /auth/mfa/setup',
   access: user(),

@@ -3,12 +3,14 @@ import { Failure } from '../../kernel/errors.ts'
 import { type Actor, anyone, operation, user, type WriteContext } from '../../kernel/operation.ts'
 import { input, type Static, t, Timestamp } from '../../kernel/schema.ts'
 import { SecurityLimits } from '../../kernel/security-limits.ts'
+import { tellServices } from '../../kernel/service-event.ts'
 import { codeWasRight, countCode, type Guesser } from '../code-attempts.ts'
 import { knownDevice } from '../devices.ts'
-import { countLogin, passwordWasRight } from '../login-limits.ts'
+import { countingTries } from '../login-limits.ts'
 import { holdLogin, proveLogin, type ProvenLogin } from '../login-proof.ts'
 import { Passwords } from '../passwords.ts'
 import { refresh as rotateTokens } from '../refresh.ts'
+import { userRegistered } from '../service-events.ts'
 import { LoginInput, RefreshInput, RegisterInput, SignedIn } from '../shapes.ts'
 import { signIn, signInAgain } from '../sign-in.ts'
 import { makeTicket } from '../tickets.ts'
@@ -47,6 +49,7 @@ export const register = operation('auth.register', {
     await askToVerify(ctx, userId)
     const target = { type: 'user', id: userId }
     ctx.audit({ action: 'auth.registered', actorId: userId, target })
+    ctx.emit(tellServices(userRegistered, ctx.clock, { user_id: userId }))
     return await signIn(ctx, userId, { registering: true })
   },
 })
@@ -77,9 +80,8 @@ export const login = operation('auth.login', {
     const { name, password } = credentialsOf(fields)
     const { kernel, request } = ctx
     const { mfa_code, device_token } = fields
-    const counted = await countLogin(ctx, name, device_token)
-    const login = await proveLogin(ctx, name, password)
-    await passwordWasRight(ctx, counted)
+    const prove = () => proveLogin(ctx, name, password)
+    const login = await countingTries(ctx, name, device_token, prove)
     const rehash = login.outdated ? await kernel.use(Passwords).hash(password) : undefined
     if (mfa_code === undefined) return { login, rehash, guesser: undefined }
     const { userId } = login

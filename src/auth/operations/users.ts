@@ -2,7 +2,9 @@ import type { AuditEntry } from '../../kernel/audit.ts'
 import { Failure } from '../../kernel/errors.ts'
 import { type Actor, isAdmin, operation, user } from '../../kernel/operation.ts'
 import { input, page, pageFields, t, Uuid } from '../../kernel/schema.ts'
+import { tellServices } from '../../kernel/service-event.ts'
 import { Passwords } from '../passwords.ts'
+import { userRegistered } from '../service-events.ts'
 import {
   Account,
   CreateUserInput,
@@ -105,6 +107,7 @@ export const create = operation('users.create', {
       target: { type: 'user', id: userId },
       after: { roles: created.roles, actor_type: created.actor_type },
     })
+    ctx.emit(tellServices(userRegistered, clock, { user_id: userId }))
     return created
   },
 })
