@@ -1,8 +1,8 @@
 /**
- * The life of an account, from registration to closing: `bun run scripts/demo-identity.ts`. Starts a
- * server of its own on embedded defaults and a mail server beside it, prints every step and what it
- * was answered, and ends with checks; exits with 1 when one fails. It speaks the public protocol and
- * reads its mail, and nothing else.
+ * The life of an account, from registration to closing: `bun run scripts/demo-identity.ts`. Starts
+ * a server of its own on embedded defaults and a mail server beside it, prints every step and what
+ * it was answered, and ends with checks; exits with 1 when one fails. It speaks the public protocol
+ * and reads its mail, and nothing else.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'

@@ -66,7 +66,7 @@ function sentenceOf({ column, resealed, unreadable, unreadableIds, held }: Colum
 
 async function main(): Promise<boolean> {
   const [command, ...more] = process.argv.slice(2)
-  const act = { status, rotate }[command ?? '']
+  const act = command === 'status' ? status : command === 'rotate' ? rotate : undefined
   if (act === undefined || more.length > 0) throw new Error(USAGE)
   const log = createLogger({ level: 'error', clock: systemClock })
   const { kernel, stop } = await offlineKernel(productConfig(), log)

@@ -245,10 +245,13 @@ describe('what is refused', () => {
 
   test('a weak or mangled administrator hash', () => {
     const weak = HASH.replace('m=65536', 'm=1024')
-    const of = (hash: string) => problemsOf({ ADMIN_USERNAME: 'root', ADMIN_PASSWORD_HASH: hash })[0]
+    const of = (hash: string) =>
+      problemsOf({ ADMIN_USERNAME: 'root', ADMIN_PASSWORD_HASH: hash })[0]
     expect(of(weak)).toBe('ADMIN_PASSWORD_HASH is weaker than m=19456,t=2')
     expect(of('=19=65536,t=3,p=4')).toStartWith('ADMIN_PASSWORD_HASH is not an Argon2id hash')
-    expect(load({ ADMIN_USERNAME: 'root', ADMIN_PASSWORD_HASH: HASH }).admin!.passwordHash).toBe(HASH)
+    expect(load({ ADMIN_USERNAME: 'root', ADMIN_PASSWORD_HASH: HASH }).admin!.passwordHash).toBe(
+      HASH,
+    )
   })
 
   test('everything at once, with examples and without secrets', () => {

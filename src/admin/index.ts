@@ -2,8 +2,8 @@
  * Administration: what administrators do with the accounts of others, how somebody becomes one, and
  * the one that the environment keeps.
  *
- * - Every act needs the role, a session with a second factor, and for whatever changes something a
- *   fresh code (step-up); every act and every look at accounts is audited.
+ * - Every act needs the role and a session with a second factor, and whatever gives or takes power
+ *   a fresh code (step-up); every act and every look at accounts is audited.
  * - There is always an administrator left (`src/auth/administrators.ts`).
  * - Invitations end with the powers of whoever made them.
  *

@@ -14,7 +14,8 @@ export interface Passwords {
   /**
    * Compares. With no hash (nobody of that name, or an account without password) a hash that
    * fits nothing is compared, so that both take the same time.
-   * @param name what somebody who is not signed in calls themself, in lower case; see `createStandIns`
+   * @param name what somebody who is not signed in calls themself, in lower case; see
+   *   `createStandIns`
    * @throws Failure `overloaded` when too many are waiting
    */
   verify(password: string, hash: string | null, name?: string): Promise<Verdict>

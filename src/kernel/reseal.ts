@@ -29,8 +29,9 @@ export interface ColumnResealed {
   readonly held: number
 }
 
-/** Rows looked at in one transaction. */
+/** Rows looked at in one transaction, and bytes in them: at least one row. */
 const ROWS_AT_ONCE = 500
+const BYTES_AT_ONCE = 1_048_576
 /** Times a column is gone through, for rows that others held. */
 const PASSES_MAX = 5
 const PASS_PAUSE_MS = 500
@@ -138,7 +139,12 @@ async function reseal(
   const bounds = after === undefined ? [] : [after]
   const [end] = await sql.unsafe<{ id: string }[]>(
     `select ${id}::text as id from (
-       select ${id} from ${table} where ${beyond} order by ${id} limit ${ROWS_AT_ONCE}) piece
+       select ${id}, row_number() over in_order as row,
+         sum(octet_length(${column})) over in_order as bytes
+       from (
+         select ${id}, ${column} from ${table} where ${beyond} order by ${id} limit ${ROWS_AT_ONCE}
+       ) rows window in_order as (order by ${id})) piece
+     where row = 1 or coalesce(bytes, 0) <= ${BYTES_AT_ONCE}
      order by piece.${id} desc limit 1`,
     bounds,
   )

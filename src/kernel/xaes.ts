@@ -6,8 +6,8 @@ import { createCipheriv, createDecipheriv } from 'node:crypto'
  * in counter mode with CMAC (NIST SP 800-108r1); the second half is the nonce of AES-256-GCM (NIST
  * SP 800-38D) under that.
  *
- * Why not plain AES-256-GCM: its nonces of 12 bytes may be drawn at random 2^32 times under one key,
- * which somebody would have to count. These may be drawn 2^80 times.
+ * Why not plain AES-256-GCM: its nonces of 12 bytes may be drawn at random 2^32 times under one
+ * key, which somebody would have to count. These may be drawn 2^80 times.
  */
 
 /** Length of a nonce, in bytes. */

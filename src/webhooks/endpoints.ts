@@ -51,8 +51,8 @@ const keyOf = (caller: Caller) => (caller.kind === 'service' ? caller.keyId : nu
 const noSuchWebhook = () => new Failure('not_found', 'You have no such webhook')
 
 /**
- * Where the stream of events for services stands. Not within a transaction: it asks over a connection
- * of its own, of which there may be none left when many wait for each other.
+ * Where the stream of events for services stands. Not within a transaction: it asks over a
+ * connection of its own, of which there may be none left when many wait for each other.
  */
 export function streamHead({ streams }: Kernel): Promise<StreamPage> {
   return streams.page(SERVICE_STREAM, 0, 0)

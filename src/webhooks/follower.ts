@@ -10,9 +10,9 @@ import { streamHead } from './endpoints.ts'
 import { sendQueue } from './sender.ts'
 
 /**
- * Follows the stream of events for services, by a place in it for each endpoint: what comes after it
- * becomes deliveries, the place moves on, and the sender is woken, all in one transaction. So every
- * event becomes one delivery for each endpoint that wants it, whichever instance does it and
+ * Follows the stream of events for services, by a place in it for each endpoint: what comes after
+ * it becomes deliveries, the place moves on, and the sender is woken, all in one transaction. So
+ * every event becomes one delivery for each endpoint that wants it, whichever instance does it and
  * whatever dies in between; and to replay events is to move the place back.
  *
  * Every instance follows; who finds an endpoint locked leaves it to the other.
@@ -24,8 +24,8 @@ const ENDPOINTS_AT_ONCE = 100
 /** Events taken for one endpoint in one transaction. */
 const EVENTS_AT_ONCE = 200
 /**
- * Deliveries of one endpoint that may wait. One that takes nothing leaves the rest in the stream, so
- * that a dead endpoint costs no more than this.
+ * Deliveries of one endpoint that may wait. One that takes nothing leaves the rest in the stream,
+ * so that a dead endpoint costs no more than this.
  */
 export const WAITING_MAX = 1_000
 

@@ -16,9 +16,9 @@ import { disableEndpoint } from './disable.ts'
 import { FAILING_MS_MAX, pauseMs } from './retry.ts'
 
 /**
- * Sends what is due to one endpoint, until nothing is. There is one sender for an endpoint at a time
- * (a lease in its row), so that with `parallel` 1 events come in their order; a delivery that fails
- * waits for its next attempt and holds up no other.
+ * Sends what is due to one endpoint, until nothing is. There is one sender for an endpoint at a
+ * time (a lease in its row), so that with `parallel` 1 events come in their order; a delivery that
+ * fails waits for its next attempt and holds up no other.
  *
  * A sender that dies leaves its deliveries pending, sent or not: they are sent again by whoever
  * takes the job over. That is what "at least once" says.

@@ -104,6 +104,27 @@ test('a password in an address is refused, for addresses are logged', async () =
   expect(JSON.stringify(requestBody)).toContain('password')
 })
 
+test('a server that starts with an administrator’s name and hash lets them in', async () => {
+  const password = 'the password of the environment'
+  const hash = await Bun.password.hash(password, {
+    algorithm: 'argon2id',
+    memoryCost: 19_456,
+    timeCost: 2,
+  })
+  const env = { ADMIN_USERNAME: 'keeper', ADMIN_PASSWORD_HASH: hash }
+  const server = await testServer({ database: here.database, env })
+  try {
+    const { status, body } = await rest(server, 'POST', '/api/v1/auth/login', {
+      body: { username: 'keeper', password },
+    })
+    expect([status, body['user'].roles]).toEqual([200, ['user', 'admin']])
+    const users = await rest(server, 'GET', '/api/v1/admin/users', { token: body['token'] })
+    expect([users.status, users.body['code']]).toEqual([403, 'mfa_required'])
+  } finally {
+    await server.stop()
+  }
+})
+
 test('a server does not start when its administrator’s name is a user’s', async () => {
   await rest(here, 'POST', '/api/v1/auth/register', {
     body: { email: 'a.name@example.org', username: 'taken-name', password: 'a long password' },

@@ -161,7 +161,8 @@ describe('conversations of somebody who has left', () => {
     await sql()`
       insert into messages (conversation, id, sender_id, message_type, created_at)
       select ${row.number}, gen_random_uuid(),
-        case n % 2 when 0 then ${a}::uuid else ${b}::uuid end, 0, now() from generate_series(1, ${count}) n`
+        case n % 2 when 0 then ${a}::uuid else ${b}::uuid end, 0, now()
+      from generate_series(1, ${count}) n`
     return row.number as number
   }
   const count = async (number: number) => {

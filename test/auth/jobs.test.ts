@@ -41,7 +41,7 @@ test('what has ended goes, each after its time, and nothing before', async () =>
   expect(await after(30 * DAY_MS)).toEqual({ tickets: 0, tokens: 0, sessions: 0, revocations: 0 })
 })
 
-test('what a second factor leaves behind goes, but not the factor, nor a device in use', async () => {
+test('what a second factor leaves goes, but not the factor, nor a device in use', async () => {
   const count = async () => {
     const [row] = await world.kernel.db.sql`
       select (select count(*) from step_ups)::int as step_ups,

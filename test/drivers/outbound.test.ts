@@ -215,18 +215,21 @@ describe('a request', () => {
   test('is not sent through a proxy that the environment names', async () => {
     const proxy = await listener((socket) => socket.end(answer('200 OK')))
     const server = await listener((socket) => socket.end(answer('201 Created')))
-    const before = { ...process.env }
+    const names = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY', 'all_proxy']
+    const before = names.map((name) => [name, process.env[name]] as const)
     try {
-      for (const name of ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY', 'all_proxy']) {
-        process.env[name] = `http://127.0.0.1:${proxy.port}`
-      }
+      for (const name of names) process.env[name] = `http://127.0.0.1:${proxy.port}`
       const result = await post(`http://127.0.0.1:${server.port}/`)
       expect(result).toMatchObject({ status: 201 })
       // The control: the runtime's own client would have gone there.
       const naive = await fetch(`http://127.0.0.2:${server.port}/`)
       expect([naive.status, proxy.connections()]).toEqual([200, 1])
     } finally {
-      process.env = before
+      // One by one: another object in its place would leave the runtime's client with the proxy.
+      for (const [name, value] of before) {
+        if (value === undefined) delete process.env[name]
+        else process.env[name] = value
+      }
     }
     expect(proxy.connections()).toBe(1)
   })

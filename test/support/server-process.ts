@@ -1,6 +1,7 @@
 /**
  * A server in a process of its own, to be stopped and killed: takes the URL of the database's
- * owner and further environment variables as JSON, prints its port as one line of JSON, and serves until it is ended.
+ * owner and further environment variables as JSON, prints its port as one line of JSON, and serves
+ * until it is ended.
  */
 import type { TestDatabase } from './database.ts'
 import { features } from '../../src/features.ts'

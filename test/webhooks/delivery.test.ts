@@ -10,6 +10,7 @@ import { isGenuine, type Receiver, startReceiver } from './receiver.ts'
 import {
   happened,
   later,
+  lettersOf,
   makeService,
   type Service,
   tell,
@@ -46,19 +47,6 @@ afterEach(async () => {
   }
   for (const one of more.splice(0)) await one.stop()
 })
-
-/** Letters that are written from now on. */
-function letters(): { template?: string }[] {
-  const { queues } = server.kernel
-  const written: { template?: string }[] = []
-  const { insert } = queues
-  queues.insert = (sql, jobs) => {
-    for (const { queue, payload } of jobs)
-      if (queue.name === 'mail') written.push(payload as object)
-    return insert(sql, jobs)
-  }
-  return written
-}
 
 const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, n) => from + n)
 const ns = (one: Receiver) => one.received.map(({ body }) => body.data.n as number)
@@ -278,7 +266,7 @@ describe('an endpoint', () => {
     const { id } = await endpoint()
     const watcher = await another()
     await service.create({ url: watcher.url, events: ['webhook.disabled'] })
-    const written = letters()
+    const written = lettersOf(server)
     receiver.reply(410)
     await tell(server, [1])
     await until(async () => (await service.get(id))['state'] === 'disabled', 'disabled')

@@ -41,6 +41,26 @@ export async function tell(
   })
 }
 
+/** A letter as it is put into the queue. */
+export interface Letter {
+  readonly template: string
+  readonly user_id?: string
+  // oxlint-disable-next-line no-explicit-any
+  readonly data: any
+}
+
+/** The letters that a server writes from now on. */
+export function lettersOf({ kernel: { queues } }: TestServer): readonly Letter[] {
+  const written: Letter[] = []
+  const { insert } = queues
+  queues.insert = (sql, jobs) => {
+    for (const { queue, payload } of jobs)
+      if (queue.name === 'mail') written.push(payload as Letter)
+    return insert(sql, jobs)
+  }
+  return written
+}
+
 /** A service that may manage webhooks of its own. */
 export interface Service {
   readonly keyId: string

@@ -1,6 +1,7 @@
 /**
  * What can be asked of administration: accounts of others (`users.ts`) and becoming an
- * administrator (`invitations.ts`). Handlers only; what they do stands one folder up, and in identity.
+ * administrator (`invitations.ts`). Handlers only; what they do stands one folder up, and in
+ * identity.
  */
 
 import type { Operation } from '../../kernel/operation.ts'

@@ -10,8 +10,8 @@ export interface Networks {
 }
 
 /**
- * Not the public internet (IANA IPv4 Special-Purpose Address Registry, RFC 6890), and 168.63.129.16,
- * behind which a cloud answers its machines although the address is public.
+ * Not the public internet (IANA IPv4 Special-Purpose Address Registry, RFC 6890), and
+ * 168.63.129.16, behind which a cloud answers its machines although the address is public.
  */
 const CLOSED_IPV4 = [
   '0.0.0.0/8',

@@ -18,8 +18,8 @@ export interface Target {
 const CONNECT_MS_MAX = 5_000
 
 /**
- * Opens a connection to an address. No name is looked up here, so that nobody can answer differently
- * the second time.
+ * Opens a connection to an address. No name is looked up here, so that nobody can answer
+ * differently the second time.
  * @throws Trouble `unreachable` | `tls`; the reason of `signal`
  */
 export async function connect(clock: Clock, target: Target, signal: AbortSignal): Promise<Socket> {
