@@ -36,13 +36,13 @@ async function startMailServer(port: number): Promise<SMTPServer> {
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ['STARTTLS'],
-    onData(stream, session, done) {
-      void new Response(stream as unknown as ReadableStream).arrayBuffer().then(async (bytes) => {
-        const { subject = '', text = '' } = await PostalMime.parse(bytes)
-        const to = session.envelope.rcptTo.map(({ address }) => address).join()
-        mailbox.push({ to, subject, text })
-        done()
-      })
+    async onData(stream, session, done) {
+      const chunks: Buffer[] = []
+      for await (const chunk of stream) chunks.push(chunk as Buffer)
+      const { subject = '', text = '' } = await PostalMime.parse(Buffer.concat(chunks))
+      const to = session.envelope.rcptTo.map(({ address }) => address).join()
+      mailbox.push({ to, subject, text })
+      done()
     },
   })
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))

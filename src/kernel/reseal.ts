@@ -66,7 +66,7 @@ export async function surveyColumn(
  * Seals anew what was not sealed with the first key, in one column.
  * @throws the reason of `signal`, between two transactions
  */
-export async function resealColumn(
+async function resealColumn(
   kernel: Kernel,
   column: SealedColumn,
   signal?: AbortSignal,

@@ -36,7 +36,7 @@ export interface EndpointRow {
 }
 
 /** What `EndpointRow` has, in SQL. */
-export const COLUMNS = `id, key_id, url, description, events, parallel, state, disabled_because,
+const COLUMNS = `id, key_id, url, description, events, parallel, state, disabled_because,
   secret, previous_secret, previous_until, epoch, position::float8 as position,
   missed::float8 as missed, missed_at, failing_since, failures, created_at, updated_at`
 

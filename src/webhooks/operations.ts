@@ -69,8 +69,8 @@ const secretOnce = {
 export const create = operation('webhooks.create', {
   summary: 'Have events posted to an address',
   description:
-    'The answer shows the secret that deliveries are signed with (Standard Webhooks), and nothing ' +
-    'shows it again. docs/webhooks.md says how to check signatures.',
+    'The answer shows the secret that deliveries are signed with (Standard Webhooks), and ' +
+    'nothing shows it again. docs/webhooks.md says how to check signatures.',
   rest: 'POST /webhooks',
   status: 201,
   access: operators,
@@ -144,8 +144,8 @@ export const get = operation('webhooks.get', {
 export const update = operation('webhooks.update', {
   summary: 'Change a webhook, pause it or make it active again',
   description:
-    'One that is made active goes on where it was, as far back as events are kept (3 days, 10,000 ' +
-    'events); `webhooks.replay` moves it elsewhere.',
+    'One that is made active goes on where it was, as far back as events are kept (3 days, ' +
+    '10,000 events); `webhooks.replay` moves it elsewhere.',
   rest: 'PUT /webhooks/:webhook_id',
   access: operators,
   limit: 'write',

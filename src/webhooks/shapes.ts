@@ -33,7 +33,7 @@ const Parallel = t.Integer({
 })
 
 export const STATES = ['active', 'paused', 'disabled'] as const
-export const DELIVERY_STATES = ['pending', 'delivered', 'failed'] as const
+const DELIVERY_STATES = ['pending', 'delivered', 'failed'] as const
 export const DISABLED_BECAUSE = ['gone', 'failing', 'key_ended'] as const
 
 const webhookFields = {

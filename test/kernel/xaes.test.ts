@@ -4,7 +4,7 @@ import { XAES_NONCE_BYTES, xaesKey, xaesOpen, xaesSeal } from '../../src/kernel/
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
-/** The vectors of the specification (c2sp.org/XAES-256-GCM): one for either value of the top bit. */
+/** The vectors of the specification (c2sp.org/XAES-256-GCM), one for either value of a bit. */
 const VECTORS = [
   {
     key: Buffer.alloc(32, 1),

@@ -78,7 +78,7 @@ describe('a service', () => {
 })
 
 describe('an administrator', () => {
-  test('sees all webhooks, and shows a fresh factor where data or secrets are at stake', async () => {
+  test('sees all webhooks; a fresh factor is asked where data or secrets go out', async () => {
     const { id } = await one.create({ url: URL_ })
     const plain = (method: string, path: string, body?: object) =>
       rest(server, method, `/api/v1/webhooks${path}`, {
@@ -188,7 +188,7 @@ describe('what is said of a webhook', () => {
     await refused(body)
   })
 
-  test('is kept, changed and forgotten, and the audit log says so without the address', async () => {
+  test('is kept, changed and forgotten; the audit log says so without the address', async () => {
     const { id, webhook } = await one.create({ url: URL_, events: ['webhook.disabled'] })
     expect(webhook).toMatchObject({
       url: URL_,

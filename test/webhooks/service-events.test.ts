@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { documentText } from '../docs/examples.ts'
 import { giveFactor } from '../support/factor.ts'
 import { Client } from '../support/client.ts'
 import { restWithFactor } from '../support/mfa.ts'
@@ -45,8 +46,8 @@ test('the life of an account, by its id alone', async () => {
   const registered = await toldOf(async () => (someone = await person(server, 'someone')))
   const { id } = someone as Person
   expect(registered).toEqual([['user.registered', { user_id: id }]])
-  const { link } = written.find((letter) => letter.user_id === id)?.data
-  const verification = { token: String(link).split('#token=')[1] }
+  const letter = written.find((one) => one.user_id === id)
+  const verification = { token: String(letter?.data.link).split('#token=')[1] }
   const verify = () => rest(server, 'POST', '/api/v1/auth/email/verify', { body: verification })
   expect(await toldOf(verify)).toEqual([['user.verified', { user_id: id }]])
   expect(
@@ -82,6 +83,13 @@ test('every type that is declared is one of these, or has a test of its own', ()
   const tested = new Set(receiver.received.map(({ body }) => body.type as string))
   const elsewhere = ['webhook.disabled', 'test.happened', 'test.other']
   expect(types.filter((type) => !tested.has(type) && !elsewhere.includes(type))).toEqual([])
+})
+
+test('the document names every type', () => {
+  const types = [...server.kernel.registry.serviceEvents.keys()]
+  const text = documentText('webhooks.md')
+  const unnamed = types.filter((type) => !text.includes(`\`${type}\``))
+  expect(unnamed).toEqual(['test.happened', 'test.other'])
 })
 
 test('administrators may follow them on a socket, and nobody else', async () => {

@@ -122,6 +122,13 @@ export async function makeService(
 export async function later({ kernel }: TestServer, ms: number): Promise<void> {
   const { db, queues } = kernel
   const span = `${ms} milliseconds`
+  // A sender that is just leaving has its own idea of when the next delivery is due.
+  await until(async () => {
+    const [row] = await db.sql`
+      select count(*)::int as running from queue_jobs
+      where queue = 'webhooks' and lease_id is not null`
+    return row.running === 0
+  }, 'no sender is at work')
   await db.sql`
     update webhook_deliveries set due_at = due_at - ${span}::interval where state = 'pending'`
   await db.sql`

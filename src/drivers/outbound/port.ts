@@ -23,7 +23,7 @@ export interface OutboundRequest {
 /** What came of it. */
 export type OutboundResult = OutboundAnswer | OutboundFailure
 
-/** The other side has answered, whatever it said. Redirections are answers: they are not followed. */
+/** The other side has answered, whatever it said. Redirections are answers, and not followed. */
 export interface OutboundAnswer {
   readonly kind: 'answer'
   readonly status: number
@@ -38,7 +38,7 @@ export interface OutboundAnswer {
 export interface OutboundFailure {
   readonly kind: 'failure'
   readonly reason: OutboundTrouble
-  /** A sentence for the operator of the other side; names no address of a network that is closed. */
+  /** A sentence for the operator of the other side; names no address of a closed network. */
   readonly detail: string
   readonly durationMs: number
 }
