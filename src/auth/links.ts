@@ -66,6 +66,7 @@ export const LinkToken = t.String({
   minLength: SECRET_LENGTH,
   maxLength: SECRET_LENGTH,
   description: 'What stands behind `#token=` in the link of the mail',
+  'x-one-use': true,
 })
 
 /** The address of a page of this server that uses up `token` when somebody presses its button. */

@@ -17,6 +17,7 @@ const REFUSALS: Record<number, string> = {
   403: 'Forbidden',
   404: 'NotFound',
   409: 'Conflict',
+  410: 'Gone',
   413: 'TooLarge',
   415: 'UnsupportedMediaType',
   422: 'InvalidInput',
@@ -26,9 +27,15 @@ const REFUSALS: Record<number, string> = {
 const OF_EVERY_ROUTE = [400, 401, 403, 404, 422, 429, 503]
 const OF_WRITES = [...OF_EVERY_ROUTE, 409, 413, 415]
 
-/** The statuses of refusals that a route of this method may answer with. */
-export function refusalStatuses(method: Route['method']): number[] {
-  return (method === 'GET' ? OF_EVERY_ROUTE : OF_WRITES).toSorted((a, b) => a - b)
+/**
+ * The statuses of refusals that a route of this method may answer with; what takes the secret of a
+ * link (a field marked `x-one-use`) may come too late for it.
+ */
+export function refusalStatuses(method: Route['method'], input?: TObject): number[] {
+  const fields = Object.values(input?.properties ?? {})
+  const gone = fields.some((field) => field['x-one-use'] === true) ? [410] : []
+  const statuses = method === 'GET' ? OF_EVERY_ROUTE : OF_WRITES
+  return [...statuses, ...gone].toSorted((a, b) => a - b)
 }
 
 /**
@@ -168,7 +175,7 @@ function entry(schemas: SchemaWriter, tag: string, operation: Operation, index: 
     responses: {
       [operation.status]: success(schemas, operation),
       ...Object.fromEntries(
-        refusalStatuses(route.method).map((status) => [
+        refusalStatuses(route.method, operation.input).map((status) => [
           status,
           { $ref: `#/components/responses/${REFUSALS[status]}` },
         ]),

@@ -20,9 +20,9 @@ export const t = Type
 export type { Static, TSchema, TObject }
 
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
-// RFC 5321 limits (64 + 1 + 255), no quoted local parts: what mail providers in fact hand out.
+// RFC 5321 limits (64 + 1 + 255) and dots, no quoted local parts: what providers in fact hand out.
 const EMAIL = new RegExp(
-  "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@" +
+  "^(?=.{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@" +
     '(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,63}$',
 )
 

@@ -51,7 +51,7 @@ export function observeWebhooks(kernel: Kernel): Timer {
 
 async function lagsOf(kernel: Kernel): Promise<readonly Lag[]> {
   const { epoch, top } = await streamHead(kernel)
-  return await kernel.db.sql<Lag[]>`
+  const rows = await kernel.db.sql<Lag[]>`
     select id, waiting, overdue,
       (${top} - case when epoch = ${epoch} then position else 0 end)::float8 as behind
     from webhook_endpoints e cross join lateral (
@@ -61,6 +61,6 @@ async function lagsOf(kernel: Kernel): Promise<readonly Lag[]> {
         select due_at from webhook_deliveries d
         where d.endpoint_id = e.id and d.state = 'pending' order by due_at limit ${WAITING_MAX}
       ) pending) waits
-    where state = 'active'
-    order by behind + waiting desc, id`
+    where state = 'active'`
+  return rows.toSorted((a, b) => b.behind + b.waiting - a.behind - a.waiting)
 }

@@ -24,8 +24,8 @@ import { FAILING_MS_MAX, pauseMs } from './retry.ts'
  * takes the job over. That is what "at least once" says.
  */
 
-/** How long a silent sender keeps its endpoint, in ms; an attempt takes 20 s at most. */
-const LEASE_MS = 40_000
+/** How long a silent sender keeps its endpoint, in ms; an attempt takes 17 s at most. */
+const LEASE_MS = 25_000
 /** Somebody else is sending: when to look again, in ms. */
 const BUSY_MS = 1_000
 /** After this a sender lets others have its place, in ms. */

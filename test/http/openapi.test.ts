@@ -178,6 +178,8 @@ test('a document with a mistake is found out: the check can fail', async () => {
 test('refusals that a method cannot have are not announced', () => {
   expect(refusalStatuses('GET')).toEqual([400, 401, 403, 404, 422, 429, 503])
   expect(refusalStatuses('POST')).toEqual([400, 401, 403, 404, 409, 413, 415, 422, 429, 503])
+  const link = t.Object({ token: t.String({ 'x-one-use': true }) })
+  expect(refusalStatuses('POST', link)).toContain(410)
 })
 
 test('the document is served, and not sent again to who has it', async () => {

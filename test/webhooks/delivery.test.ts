@@ -253,7 +253,7 @@ describe('a receiver that fails', () => {
     expect(body).toMatchObject({
       state: 'failed',
       status: null,
-      error: 'name: No address for private.invalid',
+      error: 'name: private.invalid has no address that may be sent to',
     })
   })
 })

@@ -44,6 +44,8 @@ export class MailError extends Error {
   }
 }
 
+/** Some on the way leave such dots out, and reach somebody else. */
+const STRAY_DOT = /^\.|\.\.|\.@|@\.|\.$/
 /** Control characters, and what would make a header or an envelope of several addresses. */
 const UNSAFE_ADDRESS = /[\s\p{Cc}\p{Cf}\u2028\u2029<>,;:"()[\]\\]/u
 const UNSAFE_LINE = /[\r\n\0\u2028\u2029]/
@@ -55,7 +57,13 @@ const UNSAFE_LINE = /[\r\n\0\u2028\u2029]/
  */
 export function checkMail({ to, subject, messageId }: OutgoingMail): void {
   const at = to.lastIndexOf('@')
-  if (at < 1 || at === to.length - 1 || to.length > 254 || UNSAFE_ADDRESS.test(to)) {
+  if (
+    at < 1 ||
+    at === to.length - 1 ||
+    to.length > 254 ||
+    UNSAFE_ADDRESS.test(to) ||
+    STRAY_DOT.test(to)
+  ) {
     throw new MailError('refused', 'Not the address of one mailbox')
   }
   if (UNSAFE_LINE.test(subject)) throw new MailError('refused', 'A subject of several lines')

@@ -45,8 +45,8 @@ export interface OutboundFailure {
 
 /**
  * Why there was no answer.
- * - `refused`: the address may not be sent to: see `refusal`, or what its name leads to
- * - `name`: the name leads nowhere
+ * - `refused`: the address may not be sent to: see `refusal`
+ * - `name`: the name leads nowhere, or only where nothing may be sent
  * - `unreachable`: nobody takes the connection
  * - `tls`: no certificate for that name that can be trusted, or no common protocol
  * - `timeout`: not within the time

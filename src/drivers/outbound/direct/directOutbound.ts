@@ -103,13 +103,12 @@ async function addressesOf(
   if (literal !== undefined) return [literal]
   const found = await orAborted(resolve(url.hostname), signal).catch((error: unknown) => {
     if (signal.aborted) throw error
-    throw new Trouble('name', `No address for ${url.hostname}`)
+    return []
   })
   const permitted = found.filter((address) => networks.permits(address, url.protocol))
-  if (found.length === 0) throw new Trouble('name', `No address for ${url.hostname}`)
-  // Says as much as a literal address does, and not which it was.
-  if (permitted.length === 0) throw new Trouble('refused', 'Must not lead into a private network')
-  return permitted.slice(0, ADDRESSES_MAX)
+  if (permitted.length > 0) return permitted.slice(0, ADDRESSES_MAX)
+  // The same for a name that leads inside: nobody learns by trying which names there are.
+  throw new Trouble('name', `${url.hostname} has no address that may be sent to`)
 }
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
