@@ -67,9 +67,12 @@ async function send(ctx: BatchContext, items: readonly BatchItem<MessageInput>[]
     timestamp,
   )
   ctx.claim(candidates.flatMap((c) => [channelOf(c.row.senderId), channelOf(c.recipientId)]))
-  await noteFirst(ctx, candidates, age)
+  const noting = noteFirst(ctx, candidates, age)
+  noting.catch(() => undefined)
   const numbers = new Map<string, number>()
   for (const row of await inserting) numbers.set(messageKey(row.id, row.sender_id), row.number)
+  // After the insert: when that fails, this only says that the transaction has ended.
+  await noting
 
   const repeated: Candidate[] = []
   for (const one of candidates) {
