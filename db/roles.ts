@@ -64,6 +64,18 @@ async function prepareRole(sql: SQL, ownerUrl: string, log: Logger): Promise<Pre
   return { url: url.href, separated: true }
 }
 
+/**
+ * The ledger is read, and changed by its own functions alone: a balance is the sum of its transfers
+ * by construction, whatever statement a bug or an attacker gets into the server.
+ */
+const LEDGER_GUARD = `
+  revoke insert, update, delete, truncate, references, trigger on
+    ledger_assets, ledger_account_kinds, ledger_accounts, ledger_acts, ledger_transfers, ledger_holds
+    from SERVER;
+  revoke all on sequence ledger_act_id from SERVER;
+  grant execute on function ledger_open_account, ledger_close_account, ledger_post to SERVER;
+`
+
 async function createRole(sql: SQL, role: string, password: string | undefined): Promise<void> {
   const [names] = await sql`
     select quote_ident(${role}) as role, quote_literal(${password ?? ''}) as password,
@@ -84,5 +96,6 @@ async function createRole(sql: SQL, role: string, password: string | undefined):
     grant select, insert, update, delete on all tables in schema public to ${names.role};
     grant usage on all sequences in schema public to ${names.role};
     grant execute on function rialto_rotate_idempotency() to ${names.role};
+    ${LEDGER_GUARD.replaceAll('SERVER', names.role)}
   `)
 }

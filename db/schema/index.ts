@@ -5,5 +5,6 @@
 export * from './audit.ts'
 export * from './identity.ts'
 export * from './jobs.ts'
+export * from './ledger.ts'
 export * from './messaging.ts'
 export * from './streams.ts'

@@ -5,6 +5,7 @@ import { createQueues } from '../../jobs/queue.ts'
 import { createAudit } from '../../src/audit/index.ts'
 import { createStepUp } from '../../src/auth/index.ts'
 import { loadConfig } from '../../src/config.ts'
+import type { Emission } from '../../src/kernel/channel.ts'
 import { type Clock, systemClock } from '../../src/kernel/clock.ts'
 import { createExecutor, type Executor } from '../../src/kernel/execute.ts'
 import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
@@ -23,6 +24,8 @@ export interface TestKernel {
   readonly log: ReturnType<typeof recordingLog>
   /** Sessions that were announced as revoked, in order. */
   readonly revoked: readonly string[]
+  /** Durable events that were to be written to their streams, in order. */
+  readonly emitted: readonly Emission[]
   close(): Promise<void>
 }
 
@@ -42,6 +45,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
   const database = options.database ?? (await testDatabase())
   const log = recordingLog()
   const revoked: string[] = []
+  const emitted: Emission[] = []
   const vault = createVault([new Uint8Array(32)])
   const kernel: Kernel = {
     config: loadConfig({
@@ -61,7 +65,11 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     db: database.db,
     limiter: createLimiter(clock),
     registry: createRegistry(features),
-    streams: unused('streams'),
+    streams: {
+      enqueue: (_sql, emissions) => Promise.resolve(void emitted.push(...emissions)),
+      committed: () => undefined,
+      batch: () => unused('streams.batch'),
+    },
     audit: createAudit({ db: database.db, clock }),
     queues: createQueues({ clock, vault }),
     stepUp: createStepUp(),
@@ -80,6 +88,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     database,
     log,
     revoked,
+    emitted,
     async close() {
       kernel.metrics.stop()
       if (options.database === undefined) await database.drop()
