@@ -27,6 +27,8 @@ export interface Asset {
 /** Far above everything that exists of any asset, far below what the database could not hold. */
 const DIGITS_MAX = 40
 
+const DECIMAL = new RegExp(`^(\\d{1,${DIGITS_MAX}})(?:\\.(\\d{1,18}))?$`)
+
 /** An amount on the wire: decimal text without sign, exponent or spaces. */
 export const Amount = t.String({
   pattern: `^(0|[1-9][0-9]{0,${DIGITS_MAX - 1}})(\\.[0-9]{1,18})?$`,
@@ -52,10 +54,9 @@ export type Money = Static<typeof Money>
  * @example parseAmount('12.50', eur) // 1250n
  */
 export function parseAmount(text: string, { code, scale }: Asset, path = '/amount'): Minor {
-  const [whole = '', fraction = ''] = text.split('.')
-  if (!/^\d{1,40}$/.test(whole) || !/^\d*$/.test(fraction)) {
-    throw invalid(path, 'is not a decimal amount')
-  }
+  const match = DECIMAL.exec(text)
+  if (match === null) throw invalid(path, 'is not a decimal amount')
+  const [, whole = '', fraction = ''] = match
   if (fraction.length > scale) {
     throw invalid(path, `${code} has ${scale} decimals at most`)
   }
