@@ -53,6 +53,63 @@ BEGIN
   RETURN FOUND;
 END $$;--> statement-breakpoint
 
+-- What most calls are: one transfer. The same rules as below, without the arrays, at a third of the
+-- cost. Called by `ledger_post` alone.
+CREATE FUNCTION ledger_post_one(
+  p_accounts bigint[], p_key bytea, p_fingerprint bytea, p_kind text, p_label text,
+  p_ref_type text, p_ref_id text, p_actor text, p_debit int, p_amount numeric,
+  OUT act_id bigint, OUT outcome text, OUT posted_at timestamptz, OUT balances numeric[],
+  OUT helds numeric[]
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, public SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  low ledger_accounts%ROWTYPE;
+  high ledger_accounts%ROWTYPE;
+  change numeric := CASE p_debit WHEN 1 THEN p_amount ELSE -p_amount END;
+  same boolean;
+BEGIN
+  SELECT * INTO low FROM ledger_accounts WHERE id = p_accounts[1] FOR NO KEY UPDATE;
+  SELECT * INTO high FROM ledger_accounts WHERE id = p_accounts[2] FOR NO KEY UPDATE;
+  IF (low.id < high.id) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'accounts are unknown, repeated or not sorted';
+  END IF;
+  posted_at := greatest(clock_timestamp(), low.last_at, high.last_at);
+  SELECT id, fingerprint = p_fingerprint INTO act_id, same FROM ledger_acts WHERE key = p_key;
+  IF FOUND THEN
+    outcome := CASE WHEN same THEN 'replayed' ELSE 'key_reused' END;
+  ELSE
+    outcome := CASE
+      WHEN p_amount IS NULL OR p_amount <= 0 OR p_amount > 1e60 OR p_amount <> trunc(p_amount)
+        THEN 'amount_invalid'
+      WHEN low.closed_at IS NOT NULL OR high.closed_at IS NOT NULL THEN 'account_closed'
+      WHEN low.asset <> high.asset THEN 'asset_mismatch'
+      WHEN p_debit = 1 AND low.balance - low.held - p_amount < low.floor
+        OR p_debit = 2 AND high.balance - high.held - p_amount < high.floor
+        THEN 'insufficient_funds'
+      ELSE 'posted'
+    END;
+  END IF;
+  IF outcome = 'posted' THEN
+    act_id := nextval('ledger_act_id');
+    low.balance := low.balance - change;
+    high.balance := high.balance + change;
+    INSERT INTO ledger_acts (id, key, fingerprint, kind, label, ref_type, ref_id, actor, at)
+    VALUES (act_id, p_key, p_fingerprint, p_kind, p_label, p_ref_type, p_ref_id, p_actor, posted_at)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN RAISE serialization_failure; END IF;
+    INSERT INTO ledger_transfers (act, n, debit, credit, amount, debit_after, credit_after, at)
+    VALUES (act_id, 1,
+      CASE p_debit WHEN 1 THEN low.id ELSE high.id END,
+      CASE p_debit WHEN 1 THEN high.id ELSE low.id END, p_amount,
+      CASE p_debit WHEN 1 THEN low.balance ELSE high.balance END,
+      CASE p_debit WHEN 1 THEN high.balance ELSE low.balance END, posted_at);
+    UPDATE ledger_accounts SET balance = low.balance, last_at = posted_at WHERE id = low.id;
+    UPDATE ledger_accounts SET balance = high.balance, last_at = posted_at WHERE id = high.id;
+  END IF;
+  balances := ARRAY[low.balance, high.balance];
+  helds := ARRAY[low.held, high.held];
+END $$;--> statement-breakpoint
+
 -- Posts business acts: locks their accounts in order, judges each act in turn (all of it or
 -- nothing), and writes the transfers of those that pass together with the balances that they add
 -- up to. There is no other statement in the product that changes a balance.
@@ -72,7 +129,8 @@ CREATE FUNCTION ledger_post(
   OUT act_ids bigint[], OUT outcomes text[], OUT failed int[], OUT posted_at timestamptz,
   OUT balances numeric[], OUT helds numeric[]
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   acts constant int := cardinality(p_keys);
   entries constant int := cardinality(p_acts);
@@ -107,6 +165,15 @@ BEGIN
   failed := array_fill(NULL::int, ARRAY[acts]);
   IF p_lock_ms IS NOT NULL THEN
     PERFORM set_config('lock_timeout', p_lock_ms::text, true);
+  END IF;
+  IF acts = 1 AND entries = 1 AND places = 2 AND p_acts[1] = 1 AND p_ops[1] = 0
+    AND p_reverses[1] IS NULL AND p_debits[1] + p_credits[1] = 3 AND p_debits[1] IN (1, 2) THEN
+    SELECT ARRAY[o.act_id], ARRAY[o.outcome], o.posted_at, o.balances, o.helds
+    INTO act_ids, outcomes, posted_at, balances, helds
+    FROM ledger_post_one(p_accounts, p_keys[1], p_fingerprints[1], p_kinds[1], p_labels[1],
+      p_ref_types[1], p_ref_ids[1], p_actors[1], p_debits[1], p_amounts[1]) o;
+    IF outcomes[1] NOT IN ('posted', 'replayed', 'key_reused') THEN failed := ARRAY[1]; END IF;
+    RETURN;
   END IF;
   SELECT array_agg(a.id), array_agg(a.asset), array_agg(a.balance), array_agg(a.held),
     array_agg(a.floor), array_agg(a.closed_at IS NOT NULL), max(a.last_at)
@@ -275,4 +342,5 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 $$;--> statement-breakpoint
 REVOKE ALL ON FUNCTION ledger_open_account FROM PUBLIC;--> statement-breakpoint
 REVOKE ALL ON FUNCTION ledger_close_account FROM PUBLIC;--> statement-breakpoint
+REVOKE ALL ON FUNCTION ledger_post_one FROM PUBLIC;--> statement-breakpoint
 REVOKE ALL ON FUNCTION ledger_post FROM PUBLIC;

@@ -2,9 +2,13 @@
  * All tables, one file a feature. `bun run db:generate` compares them with `db/migrations` and
  * writes what is new; the server's start applies it.
  */
+export * from './approvals.ts'
 export * from './audit.ts'
+export * from './funding.ts'
 export * from './identity.ts'
 export * from './jobs.ts'
 export * from './ledger.ts'
 export * from './messaging.ts'
+export * from './payouts.ts'
+export * from './reconciliation.ts'
 export * from './streams.ts'

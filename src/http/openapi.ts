@@ -138,6 +138,10 @@ function entry(schemas: SchemaWriter, tag: string, operation: Operation, index: 
             .filter((name) => !inPath.includes(name))
             .map((name) => parameter(schemas, operation.input, name, 'query'))
         : []),
+      ...Object.entries(operation.raw?.headers ?? {}).map(([field, header]) => ({
+        ...parameter(schemas, operation.input, field, 'header'),
+        name: header,
+      })),
       ...(operation.idempotent ? [{ $ref: '#/components/parameters/IdempotencyKey' }] : []),
     ],
     ...requestBody(schemas, operation, route, inPath),
@@ -172,7 +176,11 @@ function requestBody(
   { method }: Route,
   inPath: readonly string[],
 ): Json {
-  const { input } = operation
+  const { input, raw } = operation
+  if (raw !== undefined) {
+    // Described as it is; what is inside, the sender's own documents say.
+    return { requestBody: { required: true, content: { [raw.type]: { schema: {} } } } }
+  }
   const fields = Object.keys(input.properties).filter((name) => !inPath.includes(name))
   if (method === 'GET' || method === 'DELETE' || fields.length === 0) return {}
   const required = (input.required ?? []).filter((name) => !inPath.includes(name))
@@ -201,7 +209,8 @@ function bodyExample(operation: Operation, fields: readonly string[]): Json {
   }
 }
 
-function success(schemas: SchemaWriter, { status, output, idempotent }: Operation): Json {
+function success(schemas: SchemaWriter, operation: Operation): Json {
+  const { status, output, idempotent, media } = operation
   const description = { 200: 'Done', 201: 'Created', 204: 'Done; nothing to say' }[status] ?? 'Done'
   return {
     description,
@@ -217,6 +226,12 @@ function success(schemas: SchemaWriter, { status, output, idempotent }: Operatio
       : {}),
     ...(status === 204
       ? {}
-      : { content: { 'application/json': { schema: schemas.write(output) } } }),
+      : { content: contentOf(schemas, output, media) }),
   }
+}
+
+function contentOf(schemas: SchemaWriter, output: TSchema, media: Operation['media']): Json {
+  if (media === undefined) return { 'application/json': { schema: schemas.write(output) } }
+  const [type = ''] = media.type.split(';')
+  return { [type]: { schema: { type: 'string' } } }
 }

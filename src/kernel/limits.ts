@@ -11,6 +11,8 @@ export const LIMITS = {
   message: { burst: 300, perSecond: 50, why: 'a client sending its outbox after a night offline' },
   ephemeral: { burst: 100, perSecond: 30, why: 'typing and presence; lost ones do no harm' },
   receipt: { burst: 500, perSecond: 100, why: 'opening a long conversation marks all of it' },
+  money: { burst: 30, perSecond: 2, why: 'a person paying; each payment locks two accounts' },
+  webhook: { burst: 500, perSecond: 100, why: 'a provider after an outage sends what it has kept' },
   identity: { burst: 20, perSecond: 0.5, why: 'password hashing costs 0.1 s of a core' },
 } as const satisfies Record<string, LimitRule>
 
