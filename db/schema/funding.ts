@@ -54,7 +54,7 @@ export const payments = pgTable(
     /** Null until the payment itself was told of: its refund may come first. */
     asset: text('asset'),
     amount: amount('amount'),
-    /** Told: given back to the payer, or lost to them in a dispute. */
+    /** Told: given back to the payer. What was lost to them in disputes stands there. */
     refunded: amount('refunded')
       .notNull()
       .default(sql`0`),
@@ -78,7 +78,7 @@ export const payments = pgTable(
       .where(sql`${table.trouble} is not null`),
     check('payments_credited', sql`${table.credited} in ('none', 'wallet', 'unassigned')`),
     check('payments_amount', sql`${table.amount} > 0`),
-    check('payments_returned', sql`${table.returned} <= ${table.refunded}`),
+    check('payments_returned', sql`${table.returned} <= ${table.amount}`),
   ],
 )
 

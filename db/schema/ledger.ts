@@ -163,6 +163,9 @@ export const ledgerHolds = pgTable(
     index('ledger_holds_account')
       .on(table.account)
       .where(sql`${table.state} = 'open'`),
+    index('ledger_holds_opened').on(table.opened),
+    // What somebody has set aside lately, whatever became of it.
+    index('ledger_holds_spent').on(table.account, table.opened),
     check('ledger_holds_amount', sql`${table.amount} > 0`),
     check('ledger_holds_state', sql`${table.state} in ('open', 'posted', 'voided', 'expired')`),
   ],

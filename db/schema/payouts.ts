@@ -59,7 +59,8 @@ export const payouts = pgTable(
     ),
     check(
       'payouts_in_file',
-      sql`(${table.state} in ('processing', 'completed', 'failed')) = (${table.fileId} is not null)`,
+      sql`(${table.fileId} is not null) =
+        (${table.state} in ('processing', 'completed', 'failed'))`,
     ),
   ],
 )

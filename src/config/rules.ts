@@ -12,6 +12,7 @@ const TOGETHER: readonly (readonly Name[])[] = [
   ['ADMIN_USERNAME', 'ADMIN_PASSWORD_HASH'],
   ['TRADING_MODULE_URL', 'TRADING_API_KEY'],
   ['SMTP_USER', 'SMTP_PASSWORD'],
+  ['PAYOUT_NAME', 'PAYOUT_IBAN'],
   ['LND_SOCKET', 'LND_CERT', 'LND_MACAROON'],
   ['BITCOIN_NETWORK', 'ESPLORA_URL'],
   ['KEYSTORE_PATH', 'KEYSTORE_PASSWORD'],
@@ -24,6 +25,7 @@ const NEEDS: readonly (readonly [Name, Name])[] = [
   ['SMTP_USER', 'SMTP_HOST'],
   ['S3_ENDPOINT', 'S3_BUCKET'],
   ['RPC_URL', 'CHAIN_ID'],
+  ['PAYOUT_BIC', 'PAYOUT_IBAN'],
 ]
 
 /** Ways to sign as the operator account. */

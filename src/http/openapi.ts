@@ -224,9 +224,7 @@ function success(schemas: SchemaWriter, operation: Operation): Json {
           },
         }
       : {}),
-    ...(status === 204
-      ? {}
-      : { content: contentOf(schemas, output, media) }),
+    ...(status === 204 ? {} : { content: contentOf(schemas, output, media) }),
   }
 }
 

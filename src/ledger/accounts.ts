@@ -52,6 +52,8 @@ export interface Accounts {
    * is locked, and stays whatever becomes of the caller's transaction. Ask before opening that one.
    */
   open(spec: AccountSpec): Promise<Account>
+  /** An account that has been opened before; undefined for one that never was. */
+  lookup(spec: AccountSpec): Promise<Account | undefined>
   /** An account by its id, undefined for one that does not exist. */
   find(id: number): Promise<Account | undefined>
 }
@@ -111,6 +113,22 @@ function createAccounts({ db }: Kernel): Accounts {
       const of = await asset(spec.asset)
       const id = await db.read((sql) => openAccount(sql, spec))
       return remember({ id, asset: of, kind, owner, reference })
+    },
+    async lookup(spec) {
+      const known = bySpec.get(specKey(spec))
+      if (known !== undefined) return known
+      const { kind, owner, reference = '' } = spec
+      const of = await asset(spec.asset)
+      const [row] = await db.read(
+        async (sql): Promise<{ id: string }[]> =>
+          await sql`
+            select id::text from ledger_accounts
+            where coalesce(owner, '00000000-0000-0000-0000-000000000000')
+                = coalesce(${owner ?? null}::uuid, '00000000-0000-0000-0000-000000000000')
+              and kind = ${kind} and asset = ${of.code} and reference = ${reference}`,
+      )
+      if (row === undefined) return undefined
+      return remember({ id: Number(row.id), asset: of, kind, owner, reference })
     },
     async find(id) {
       const known = byId.get(id)

@@ -1,3 +1,4 @@
+import type { Job } from '../kernel/job.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { Accounts } from './accounts.ts'
 import type { Act } from './act.ts'
@@ -42,4 +43,13 @@ async function dueHolds({ db }: Kernel): Promise<{ id: string; account: string }
         where state = 'open' and expires_at <= clock_timestamp()
         order by expires_at limit ${AT_ONCE}`,
   )
+}
+
+/** Every minute: a hold ends when its time has come, whether or not anybody looks. */
+export const expireHoldsJob: Job = {
+  name: 'ledger.expire_holds',
+  description: 'Releases holds whose time has come',
+  async run(kernel) {
+    await expireHolds(kernel)
+  },
 }

@@ -64,6 +64,25 @@ export async function postActs(
   return { outcomes, standings }
 }
 
+/**
+ * Locks accounts until the transaction ends, in order, and says where they stand. For acts whose
+ * amount depends on what is there.
+ */
+export async function lockAccounts(
+  sql: SQL,
+  accounts: readonly Account[],
+  options: { readonly lockMs?: number } = {},
+): Promise<Standing[]> {
+  const sorted = [...new Map(accounts.map((one) => [one.id, one])).values()].toSorted(
+    (a, b) => a.id - b.id,
+  )
+  const ids = sorted.map(({ id }) => id)
+  const [row] = (await statement(sql, [], ids, new Map(), options.lockMs)) as [Row]
+  return sorted.map((account, n) => {
+    return { account, balance: BigInt(row.balances[n]!), held: BigInt(row.helds[n]!) }
+  })
+}
+
 /** Ids of the accounts in acts that have just been posted. */
 function changedBy(acts: readonly Act[], outcomes: readonly ActOutcome[]): Set<number> {
   const changed = new Set<number>()

@@ -23,6 +23,8 @@ export interface StatementLine {
   readonly balance: bigint
   /** The account on the other side. */
   readonly counterpart: number
+  /** Whose wallet that is, if it is one. */
+  readonly peer: string | null
 }
 
 interface Row extends Omit<StatementLine, 'amount' | 'balance' | 'counterpart'> {
@@ -68,8 +70,10 @@ export async function statementOf(
   const rows = (await sql`
     select t.act::text, t.n, a.kind, a.label, a.ref_type as "refType", a.ref_id as "refId",
       a.reverses::text, t.amount::text, t.balance::text, t.counterpart::text,
+      case when o.kind = 'wallet' then o.owner end as peer,
       to_char(t.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
     from ((${side(true)}) union all (${side(false)})) t join ledger_acts a on a.id = t.act
+      join ledger_accounts o on o.id = t.counterpart
     order by t.at desc, t.act desc, t.n desc limit ${limit + 1}`) as Row[]
   const lines = rows.slice(0, limit).map((row) => ({
     ...row,
@@ -98,7 +102,7 @@ const COLUMNS = ['time', 'act', 'kind', 'label', 'reference', 'asset', 'amount',
 export const CSV_HEADER = `${COLUMNS.join(',')}\r\n`
 
 /** A line of a statement as CSV. */
-export function csvLine(line: StatementLine, { asset }: Account): string {
+export function csvLine(line: StatementLine, { asset }: Pick<Account, 'asset'>): string {
   const reference = line.refType === null ? '' : `${line.refType}:${line.refId}`
   const fields = [
     line.at,

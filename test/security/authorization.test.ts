@@ -5,6 +5,7 @@ import { channel } from '../../src/kernel/channel.ts'
 import { createRegistry, feature } from '../../src/kernel/feature.ts'
 import { operation, ROLES, user } from '../../src/kernel/operation.ts'
 import { input, t, Uuid } from '../../src/kernel/schema.ts'
+import { funds } from '../support/books.ts'
 import { Client, type Frame } from '../support/client.ts'
 import { device, type Person, person, rest } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
@@ -109,6 +110,12 @@ async function makeAlice() {
     headers: { 'User-Agent': USER_AGENT },
   })
   alice = { ...alice, token: login.token, refreshToken: login.refresh_token }
+  const iban = 'DE89370400440532013000'
+  await funds(server.kernel, { asset: 'EUR', kind: 'wallet', owner: alice.id }, 12_345n)
+  const { body: payout } = await rest(server, 'POST', '/api/v1/payouts', {
+    token: alice.token,
+    body: { amount: '54.32', iban, name: 'Alice of the Tests' },
+  })
   const timeZone = 'Antarctica/Troll'
   const { body: account } = await rest(server, 'PUT', '/api/v1/users/me', {
     token: alice.token,
@@ -123,6 +130,8 @@ async function makeAlice() {
     token: alice.token,
     refreshToken: alice.refreshToken,
     sessionId: login.session_id as string,
+    payoutId: payout.id as string,
+    iban,
   }
 }
 
@@ -142,6 +151,8 @@ function nobody(refreshToken: string): Belongings {
     sentId: id(),
     conversationCursor: encode(`2099-01-01T00:00:00.000Z ${id()}`),
     messageCursor: encode('1'),
+    payoutId: id(),
+    iban: 'FR1420041010050500013M02606',
   }
 }
 
@@ -158,6 +169,9 @@ async function herView() {
       '/api/v1/conversations',
       `/api/v1/conversations/${scene.hers.conversationId}/messages`,
       '/api/v1/users/me/presence',
+      '/api/v1/wallet/balances',
+      '/api/v1/wallet/statement?asset=EUR',
+      '/api/v1/payouts',
     ].map(get),
   )
 }
@@ -302,6 +316,12 @@ describe('events', () => {
     await a1.ask('presence_update', { status: 'away' })
     await a1.ask('subscribe', { channel: `conversation:${conversation_id}` })
     await a2.ask('auth.update_profile', { name: 'Alice Again' })
+    await funds(server.kernel, { asset: 'EUR', kind: 'wallet', owner: carol.id }, 100n)
+    await c.ask('payouts.request', {
+      amount: '1',
+      iban: scene.hers.iban,
+      name: 'Carol',
+    })
     const gone = await device(server, alice)
     await rest(server, 'POST', '/api/v1/auth/logout', { token: gone.token, body: {} })
     // Presence is told once a second: what has undone itself by then is not told at all.
