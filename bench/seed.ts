@@ -30,8 +30,8 @@ export async function seed(ownerUrl: string, users: readonly BenchUser[]): Promi
           )}
         ) as u(id, session)`
       await tx`
-        insert into conversations (id, user_a, user_b)
-        select conversation, least(one, other), greatest(one, other)
+        insert into conversations (id, user_a, user_b, a_wrote, b_wrote)
+        select conversation, least(one, other), greatest(one, other), true, true
         from unnest(
           ${tx.array(
             even.map(({ conversation }) => conversation),

@@ -111,5 +111,37 @@ async function createRole(sql: SQL, role: string, password: string | undefined):
     grant usage on all sequences in schema public to ${names.role};
     grant execute on function rialto_rotate_idempotency() to ${names.role};
     ${(LEDGER_GUARD + EVIDENCE_GUARD).replaceAll('SERVER', names.role)}
+    ${auditRights(names.role)}
   `)
+}
+
+/**
+ * Lines of the audit log are written once. What the server's role may do beyond that are the acts
+ * that the owner lends it (see the migration), and the erasing of personal data, which the log
+ * shows. Part of the same command as the grant to all tables, so that there is no moment between.
+ */
+function auditRights(role: string): string {
+  return `
+    do $guard$
+    declare
+      part regclass;
+    begin
+      -- Reached through the parent only, whose rights count; not what the grant has given each.
+      for part in
+        select inhrelid from pg_inherits
+        where inhparent in ('audit_log'::regclass, 'audit_personal'::regclass)
+      loop
+        execute format('revoke all on %s from ${role}', part);
+      end loop;
+    end $guard$;
+    revoke all on audit_pending, audit_log, audit_personal, audit_head, audit_keys, audit_trims
+      from ${role};
+    grant select on audit_pending, audit_log, audit_personal, audit_head, audit_keys, audit_trims
+      to ${role};
+    grant insert on audit_pending, audit_keys, audit_trims to ${role};
+    grant update (secret) on audit_keys to ${role};
+    grant delete on audit_personal to ${role};
+    grant execute on function
+      rialto_seal_audit(bigint, bytea, timestamptz, text, json), rialto_rotate_audit(),
+      rialto_expired_audit(), rialto_drop_audit() to ${role};`
 }

@@ -10,6 +10,11 @@ export type Orm = ReturnType<typeof drizzle>
 export interface Tx {
   readonly sql: SQL
   readonly orm: Orm
+  /**
+   * Hands over a statement that was sent and not awaited, the last of the transaction: it travels
+   * with the commit, without a round trip of its own. When it fails, so does the transaction.
+   */
+  withCommit(statement: Promise<unknown>): void
 }
 
 /** SQLSTATE of a database error, whoever has wrapped it (Bun keeps it in `errno`). */
@@ -74,13 +79,19 @@ export async function runTransaction<T>(
   const startMs = clock.monotonicMs()
   for (let attempt = 1; ; attempt++) {
     let committing = false
+    const last: Promise<unknown>[] = []
     try {
       return await client.begin(async (sql) => {
-        const result = await fn(transactionOn(sql))
+        const result = await fn(transactionOn(sql, last))
         committing = true
         return result
       })
-    } catch (error) {
+    } catch (failure) {
+      // A failed last statement is why its commit was a rollback.
+      const error = await Promise.all(last).then(
+        () => failure,
+        (cause: unknown) => cause,
+      )
       const wait = retryDelayMs(error, attempt, committing, clock.monotonicMs() - startMs)
       if (wait === undefined) throw asFailure(error)
       await clock.sleep(wait)
@@ -121,10 +132,15 @@ export function asFailure(error: unknown): unknown {
   return error
 }
 
-function transactionOn(sql: SQL): Tx {
+function transactionOn(sql: SQL, last: Promise<unknown>[]): Tx {
   let orm: Orm | undefined
   return {
     sql,
+    withCommit(statement) {
+      // Looked at when the commit has failed, and only then.
+      statement.catch(() => undefined)
+      last.push(statement)
+    },
     get orm() {
       return (orm ??= drizzle({ client: sql }))
     },

@@ -11,24 +11,48 @@ export const trimStreams: Job = {
   name: 'streams.trim',
   description: `Removes stream events older than ${STREAM_RETENTION.days} days, and the oldest of
     channels that hold more than ${STREAM_RETENTION.eventsMax}`,
-  async run({ db }) {
-    for (;;) {
-      const removed = await db.sql`
+  async run({ db }, signal) {
+    const old = await inSteps(signal, () => {
+      return db.sql`
         delete from stream_events where ctid = any(array(
           select ctid from stream_events
           where created_at < now() - make_interval(days => ${STREAM_RETENTION.days})
           limit ${ROWS_AT_ONCE}))`
-      if (removed.count < ROWS_AT_ONCE) break
-    }
-    for (;;) {
-      const removed = await db.sql`
+    })
+    const surplus = await inSteps(signal, () => {
+      return db.sql`
         delete from stream_events where (head, position) in (
           select e.head, e.position from stream_heads h
           join stream_events e
             on e.head = h.id and e.position <= h.top - ${STREAM_RETENTION.eventsMax}
           where h.top > ${STREAM_RETENTION.eventsMax}
           limit ${ROWS_AT_ONCE})`
-      if (removed.count < ROWS_AT_ONCE) break
-    }
+    })
+    return { old_events: old, surplus_events: surplus }
   },
+  async dryRun({ db }) {
+    const [row] = await db.sql`
+      select count(*) filter (where old)::int as old,
+        count(*) filter (where not old)::int as surplus
+      from (
+        select created_at < now() - make_interval(days => ${STREAM_RETENTION.days}) as old
+        from stream_events e join stream_heads h on h.id = e.head
+        where e.created_at < now() - make_interval(days => ${STREAM_RETENTION.days})
+          or e.position <= h.top - ${STREAM_RETENTION.eventsMax}) event`
+    return { old_events: row.old as number, surplus_events: row.surplus as number }
+  },
+}
+
+/** Repeats a statement that removes some rows until none are left; returns how many there were. */
+async function inSteps(
+  signal: AbortSignal | undefined,
+  step: () => Promise<{ readonly count: number }>,
+): Promise<number> {
+  let removed = 0
+  for (;;) {
+    signal?.throwIfAborted()
+    const { count } = await step()
+    removed += count
+    if (count < ROWS_AT_ONCE) return removed
+  }
 }

@@ -149,7 +149,7 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
     presence,
     broker,
     instances,
-    streams: streamsPort(writer, streamParts),
+    streams: streamsPort(writer, recovery, streamParts),
     announcer: announcerPort({ sockets, presence, bus, publish: (t, f) => publish(t, f) }),
     publishThrough: (through) => (publish = through),
     listen: (on) => (listeners = on),
@@ -174,7 +174,11 @@ function chooseBroker(parts: CoreParts, others: () => boolean): Broker {
   return createPostgresBroker(databaseUrl, db, log, others)
 }
 
-function streamsPort(writer: Writer, parts: Omit<BatchParts, 'numbering' | 'queued'>): Streams {
+function streamsPort(
+  writer: Writer,
+  recovery: Recovery,
+  parts: Omit<BatchParts, 'numbering' | 'queued'>,
+): Streams {
   const { heads, publish, doubt } = parts
   const numbering = createMutex()
   const batchParts = { heads, numbering, publish, queued: () => writer.kick(), doubt }
@@ -184,6 +188,7 @@ function streamsPort(writer: Writer, parts: Omit<BatchParts, 'numbering' | 'queu
     },
     committed: () => writer.kick(),
     batch: (sql) => createStreamBatch(sql, batchParts),
+    page: (channel, after, limit) => recovery.range(channel, { after, limit, reverse: false }),
   }
 }
 

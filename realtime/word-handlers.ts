@@ -174,9 +174,11 @@ async function membersOf({ kernel }: WordParts, connection: Connection, name: st
   const space = await readable(kernel, connection, name)
   const id = splitChannel(name)?.id ?? ''
   if (space.members === undefined) throw new Failure('not_found', 'This channel has no presence')
-  const members = await space.members(kernel, id)
-  return members.map((userId) => {
-    const status = kernel.presence.status(userId)
+  // Who may not read has been refused above.
+  const { userId: viewerId } = connection.actor as Actor
+  const members = await space.members(kernel, id, viewerId)
+  return members.map(({ userId, shown }) => {
+    const status = shown ? kernel.presence.status(userId) : 'offline'
     // Who appears to be offline must not be given away by their connections.
     const connections = status === 'offline' ? 0 : kernel.presence.connections(userId)
     return { user_id: userId, status, connections }

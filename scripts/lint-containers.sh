@@ -19,6 +19,7 @@ echo 'Dockerfile: passed'
 check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml >/dev/null
 if docker compose version >/dev/null 2>&1; then
   PUBLIC_URL=https://example.org POSTGRES_PASSWORD=x JWT_SECRET=x MASTER_ENCRYPTION_KEY=x \
+  SMTP_HOST=x MAIL_FROM=x \
     docker compose config --quiet
 fi
 echo 'docker-compose.yml: passed'

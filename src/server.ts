@@ -5,7 +5,8 @@ import { startEmbeddedPostgres } from '../db/embedded.ts'
 import { prepareDatabase } from '../db/roles.ts'
 import { createQueues } from '../jobs/queue.ts'
 import { type Scheduled, schedule } from '../jobs/schedule.ts'
-import { startScheduler } from '../jobs/scheduler.ts'
+import { scheduling, startScheduler } from '../jobs/scheduler.ts'
+import { startWorker } from '../jobs/worker.ts'
 import { CLOSE, type GatewayLimits } from '../realtime/codes.ts'
 import type { Connection } from '../realtime/connection.ts'
 import { type RealtimeCore, startCore } from '../realtime/core.ts'
@@ -26,6 +27,7 @@ import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
 import { createVault } from './kernel/vault.ts'
 import type { Logger } from './kernel/log.ts'
 import { createMetrics, type Metrics } from './kernel/metrics.ts'
+import { ApiKeys } from './services/index.ts'
 import { VERSION } from './version.ts'
 
 /** A running server. */
@@ -85,7 +87,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 async function start(options: ServerOptions, started: Stack): Promise<Omit<RunningServer, 'stop'>> {
   const { config, log, clock = systemClock } = options
   checkOutputs(!config.production)
-  const features = options.features ?? chosenFeatures(config)
+  const timetable = options.schedule ?? schedule
+  const features = [...(options.features ?? chosenFeatures(config)), scheduling(timetable)]
   const registry = createRegistry(features)
   const { db, url } = await startDatabase(config, clock, log, started)
   const metrics = createMetrics(clock)
@@ -115,6 +118,8 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
     const end = await begin?.(kernel)
     if (end !== undefined) started.push({ name, stop: end })
   }
+  const worker = await startWorker(kernel, { alone: config.database.embedded })
+  started.push({ name: 'worker', stop: () => worker.stop() })
   const executor = createExecutor(kernel)
   observeDatabase(kernel)
   const gateway = createGateway({
@@ -128,6 +133,7 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
     kernel,
     executor,
     authenticate: (token) => authenticator.verify(token),
+    authenticateKey: (key, request) => kernel.use(ApiKeys).authenticate(key, request),
     readiness: () => readiness(kernel, core),
     version: VERSION,
     sockets: { words: WORDS, connected: Connected, close: CLOSE },
@@ -141,19 +147,26 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
       await server.stop(true)
     },
   })
-  started.push({ name: 'jobs', stop: startScheduler(kernel, options.schedule ?? schedule) })
+  const scheduler = startScheduler(kernel, timetable)
+  started.push({ name: 'scheduler', stop: () => scheduler.stop() })
   return { port: server.port ?? config.port, kernel, executor, core }
 }
 
-interface KernelParts {
+/** What a kernel is made of. */
+export interface KernelParts {
   readonly clock: Clock
   readonly db: Database
   readonly registry: Registry
   readonly metrics: Metrics
-  readonly core: RealtimeCore
+  /** What reaches the sockets. */
+  readonly core: Pick<Kernel, 'streams' | 'announcer' | 'presence'>
 }
 
-function createKernel({ config, log, limits = LIMITS }: ServerOptions, parts: KernelParts): Kernel {
+/** Puts the machine's parts together; for the server, and for tools that work without edges. */
+export function createKernel(
+  { config, log, limits = LIMITS }: ServerOptions,
+  parts: KernelParts,
+): Kernel {
   const { clock, db, core } = parts
   const vault = createVault(config.masterKeys)
   const kernel: Kernel = {
@@ -176,9 +189,12 @@ function createKernel({ config, log, limits = LIMITS }: ServerOptions, parts: Ke
   return kernel
 }
 
+/** No choice: without these nobody signs in, and nobody knows afterwards who did what. */
+const ALWAYS_ON: readonly string[] = ['audit', 'auth']
+
 function chosenFeatures({ features }: Config): readonly Feature[] {
   if (features === EVERY_FEATURE) return allFeatures
-  return allFeatures.filter(({ name }) => features.includes(name))
+  return allFeatures.filter(({ name }) => ALWAYS_ON.includes(name) || features.includes(name))
 }
 
 async function startDatabase(

@@ -28,6 +28,7 @@ describe('defaults', () => {
       } as Config['jwt'],
       cors: { origins: ['http://localhost:8080'], localhostAllowed: true },
       trustedProxies: [],
+      webhooks: { allowedNetworks: [] },
       rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 100 },
       messagingRelay: 'off',
       features: 'all',
@@ -35,6 +36,7 @@ describe('defaults', () => {
       evm: { contracts: {} },
       realtime: { insecure: false },
       log: { level: 'info' },
+      audit: { checkpointDirs: [join(folder.cwd, '.rialto', 'audit')] },
       notices: [],
     } as unknown as Config)
     expect([config.redisUrl, config.admin, config.tls, config.database.url]).toEqual([
@@ -243,10 +245,13 @@ describe('what is refused', () => {
 
   test('a weak or mangled administrator hash', () => {
     const weak = HASH.replace('m=65536', 'm=1024')
-    const of = (hash: string) => problemsOf({ ADMIN_USERNAME: 'a', ADMIN_PASSWORD_HASH: hash })[0]
+    const of = (hash: string) =>
+      problemsOf({ ADMIN_USERNAME: 'root', ADMIN_PASSWORD_HASH: hash })[0]
     expect(of(weak)).toBe('ADMIN_PASSWORD_HASH is weaker than m=19456,t=2')
     expect(of('=19=65536,t=3,p=4')).toStartWith('ADMIN_PASSWORD_HASH is not an Argon2id hash')
-    expect(load({ ADMIN_USERNAME: 'a', ADMIN_PASSWORD_HASH: HASH }).admin!.passwordHash).toBe(HASH)
+    expect(load({ ADMIN_USERNAME: 'root', ADMIN_PASSWORD_HASH: HASH }).admin!.passwordHash).toBe(
+      HASH,
+    )
   })
 
   test('everything at once, with examples and without secrets', () => {

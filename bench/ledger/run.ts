@@ -1,6 +1,6 @@
 /**
- * `bun run bench:ledger [--rounds 5] [--secs 3] [--scale]`: the ledger beside pgbench's TPC-B on the
- * same embedded, durable PostgreSQL, in interleaved rounds; writes its section of RESULTS.md.
+ * `bun run bench:ledger [--rounds 5] [--secs 3] [--scale]`: the ledger beside pgbench's TPC-B on
+ * the same embedded, durable PostgreSQL, in interleaved rounds; writes its section of RESULTS.md.
  * `--scale` also measures how the cost of a transfer grows with accounts and transfers.
  */
 import { mkdtempSync, rmSync } from 'node:fs'

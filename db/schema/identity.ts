@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { boolean, check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { bytea, moment, xid8 } from './columns.ts'
 
 /** People. A closed account keeps its row, without what identified the person. */
@@ -22,13 +22,61 @@ export const users = pgTable(
     createdAt: moment('created_at').notNull().defaultNow(),
     updatedAt: moment('updated_at').notNull().defaultNow(),
     blockedAt: moment('blocked_at'),
+    /** As the administrator put it; shown to the user. */
+    blockedReason: text('blocked_reason'),
     closedAt: moment('closed_at'),
+    /** The administrator that the configuration makes; nothing else may change it. */
+    environmentAdmin: boolean('environment_admin').notNull().default(false),
+    /** When its owner has shown that they read mail to the address. */
+    emailVerifiedAt: moment('email_verified_at'),
+    /** When a mail server has said that there is no such mailbox. */
+    emailRefusedAt: moment('email_refused_at'),
+    /** When the owner was reminded to verify. */
+    verificationRemindedAt: moment('verification_reminded_at'),
+    /** When password, second factor or address last changed: what is risky waits for a day. */
+    securityChangedAt: moment('security_changed_at'),
   },
   (table) => [
     uniqueIndex('users_email_key').on(sql`lower(${table.email})`),
     uniqueIndex('users_username_key').on(sql`lower(${table.username})`),
+    index('users_admins')
+      .on(table.id)
+      .where(sql`'admin' = any(${table.roles})`),
+    // How many hashes of older systems are left, by their cost: see src/auth/passwords.ts.
+    index('users_legacy_password')
+      .on(sql`substr(${table.passwordHash}, 5, 2)`)
+      .where(sql`${table.passwordHash} like '$2%'`),
     check('users_locale', sql`${table.locale} in ('en', 'fr')`),
     check('users_actor_type', sql`${table.actorType} in ('user', 'creator')`),
+  ],
+)
+
+/**
+ * Devices that a user has signed in from. A client that keeps its token is recognised by it; one
+ * that keeps none, by what kind it is and where it calls from.
+ */
+export const devices = pgTable(
+  'devices',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** Of the secret that the client keeps. */
+    tokenHash: bytea('token_hash').notNull(),
+    /** When the client last showed its secret; null for one that may not keep it. */
+    tokenUsedAt: moment('token_used_at'),
+    /** Hash of the kind of client and its network. */
+    fingerprint: bytea('fingerprint').notNull(),
+    userAgent: text('user_agent'),
+    address: text('address').notNull(),
+    firstSeenAt: moment('first_seen_at').notNull(),
+    lastSeenAt: moment('last_seen_at').notNull(),
+  },
+  (table) => [
+    uniqueIndex('devices_token').on(table.tokenHash),
+    index('devices_user').on(table.userId, table.lastSeenAt),
+    index('devices_last_seen').on(table.lastSeenAt),
   ],
 )
 
@@ -50,8 +98,9 @@ export const sessions = pgTable(
     revokedReason: text('revoked_reason'),
     /** When it has shown a second factor. */
     mfaAt: moment('mfa_at'),
+    deviceId: uuid('device_id').references(() => devices.id, { onDelete: 'set null' }),
   },
-  (table) => [index('sessions_user').on(table.userId)],
+  (table) => [index('sessions_user').on(table.userId), index('sessions_device').on(table.deviceId)],
 )
 
 /**

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import {
   bigint,
+  boolean,
   check,
   index,
   pgTable,
@@ -14,7 +15,10 @@ import {
 import { moment } from './columns.ts'
 import { users } from './identity.ts'
 
-/** A pair of users, the smaller id first. Rows never change, so that they may be cached. */
+/**
+ * A pair of users, the smaller id first. Who they are never changes, so that rows may be cached;
+ * a side that has written stays one that has.
+ */
 export const conversations = pgTable(
   'conversations',
   {
@@ -27,6 +31,9 @@ export const conversations = pgTable(
       .notNull()
       .references(() => users.id),
     createdAt: moment('created_at').notNull().defaultNow(),
+    /** Whoever has written to the other shows them their presence. */
+    aWrote: boolean('a_wrote').notNull().default(false),
+    bWrote: boolean('b_wrote').notNull().default(false),
   },
   (table) => [
     unique('conversations_pair').on(table.userA, table.userB),
@@ -50,6 +57,7 @@ export const messages = pgTable(
     messageType: smallint('message_type').notNull(),
     sessionId: text('session_id'),
     createdAt: moment('created_at').notNull(),
+    /** `-infinity`: read, but not told to the sender: one of the two had blocked the other. */
     readAt: moment('read_at'),
   },
   (table) => [

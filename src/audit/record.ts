@@ -1,34 +1,122 @@
 import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
-import type { Audit, AuditLine } from '../kernel/audit.ts'
+import { type Audit, AUDIT_OUTCOMES, type AuditLine, type JsonObject } from '../kernel/audit.ts'
+import { pipelined } from '../kernel/batcher.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { uuidv7 } from '../kernel/ids.ts'
+import { compile, oneOf, type Static, t, type TSchema } from '../kernel/schema.ts'
 
-/** The writer of the log. */
+/**
+ * The writer of the log: one statement in the transaction of the act, into the table where lines
+ * wait for the sealer.
+ */
 export function createAudit({ db, clock }: { db: Database; clock: Clock }): Audit {
-  const insert = async (sql: SQL, lines: readonly AuditLine[]) => {
-    const rows = lines.map((line) => ({ ...rowOf(line), id: uuidv7(clock.now()) }))
-    await sql`
-      insert into audit_log (id, at, actor_kind, actor_id, session_id, action, outcome,
-        target_type, target_id, transport, request_id, before, after, subject_id, personal)
-      select id, ${clock.date()}, actor_kind, actor_id, session_id, action, outcome, target_type,
-        target_id, transport, request_id, before, after, subject_id, personal
-      from json_to_recordset(${JSON.stringify(rows)}::text::json) as row(
-        id uuid, actor_kind text, actor_id text, session_id uuid, action text, outcome text,
-        target_type text, target_id text, transport text, request_id text, before jsonb,
-        after jsonb, subject_id text, personal jsonb)`
+  const listeners = new Set<() => void>()
+  const committed = () => {
+    for (const listener of listeners) listener()
   }
   return {
-    insert,
-    record: (line) => db.transaction(({ sql }) => insert(sql, [line])),
+    insert: (sql, lines) => insertLines(sql, clock, lines),
+    committed,
+    onCommitted(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    async record(line) {
+      await db.transaction(({ sql }) => insertLines(sql, clock, [line]))
+      committed()
+    },
   }
 }
 
-function rowOf(line: AuditLine) {
+/**
+ * Sends lines into the caller's transaction. No line goes missing quietly: what cannot be written
+ * as text throws before anything is sent.
+ */
+export function insertLines(sql: SQL, clock: Clock, lines: readonly AuditLine[]): Promise<void> {
+  const at = clock.iso()
+  const texts = lines.map((line) => storableText(saidBy(line, uuidv7(clock.now()), at)))
+  return texts.length === 1 ? insertOne(sql, texts[0] as string) : insertMany(sql, texts)
+}
+
+/** Most acts write one line. */
+function insertOne(sql: SQL, line: string): Promise<void> {
+  return pipelined(sql`insert into audit_pending (line) values (${line})`)
+}
+
+function insertMany(sql: SQL, lines: readonly string[]): Promise<void> {
+  return pipelined(sql`
+    insert into audit_pending (line)
+    select line from json_array_elements_text(${JSON.stringify(lines)}::text::json)
+      with ordinality as given(line, n) order by n`)
+}
+
+/** JSON text without what the database cannot store: one such line could never be sealed. */
+function storableText(line: PendingLine): string {
+  const made = JSON.stringify(line)
+  return UNSTORABLE.test(made) ? JSON.stringify(storable(line)) : made
+}
+/** Escapes of U+0000 and of half a surrogate pair, or what looks like one. */
+const UNSTORABLE = /\\u(0000|d[89a-f])/i
+
+function storable(value: unknown): unknown {
+  if (typeof value === 'string') return value.toWellFormed().replaceAll('\0', '\ufffd')
+  if (Array.isArray(value)) return value.map(storable)
+  if (typeof value !== 'object' || value === null) return value
+  const fields = Object.entries(value)
+  return Object.fromEntries(fields.map(([name, field]) => [storable(name), storable(field)]))
+}
+
+const orNull = <T extends TSchema>(schema: T) => t.Union([schema, t.Null()])
+const Text = t.String()
+const Id = t.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' })
+const Fields = t.Unsafe<JsonObject>(t.Record(t.String(), t.Unknown()))
+
+/** A line as it waits to be sealed, in the form that the database gives back. */
+const PendingLine = t.Object(
+  {
+    id: Id,
+    at: t.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$' }),
+    actor_kind: oneOf(['user', 'service', 'server', 'stranger']),
+    actor_id: orNull(Text),
+    session_id: orNull(Id),
+    action: Text,
+    outcome: oneOf(AUDIT_OUTCOMES),
+    target_type: orNull(Text),
+    target_id: orNull(Text),
+    transport: Text,
+    request_id: Text,
+    before: orNull(Fields),
+    after: orNull(Fields),
+    /** Whose data `personal` is; `origin` is the actor's. */
+    subject_id: orNull(Text),
+    origin: orNull(t.Object({ address: Text, user_agent: orNull(Text) })),
+    personal: orNull(Fields),
+  },
+  { additionalProperties: false },
+)
+export type PendingLine = Static<typeof PendingLine>
+const validLine = compile(PendingLine)
+
+/**
+ * Reads a line that waits. One that this file has not written could differ, once it is stored in
+ * columns, from what its hash covers.
+ * @throws SyntaxError for such a line
+ */
+export function parseLine(text: string): PendingLine {
+  const line = JSON.parse(text) as PendingLine
+  if (validLine.check(line) && JSON.stringify(line) === text) return line
+  throw new SyntaxError('not a line as the server writes it')
+}
+
+function saidBy(line: AuditLine, id: string, at: string): PendingLine {
   const { caller, request, target } = line
   const actorId = line.actorId ?? callerIdOf(line)
+  const internal = request.transport === 'internal'
   return {
-    actor_kind: caller?.kind ?? (request.transport === 'internal' ? 'server' : 'stranger'),
+    id,
+    at,
+    actor_kind: caller?.kind ?? (internal ? 'server' : 'stranger'),
     actor_id: actorId,
     session_id: caller?.kind === 'user' ? caller.sessionId : null,
     action: line.action,
@@ -40,11 +128,8 @@ function rowOf(line: AuditLine) {
     before: line.before ?? null,
     after: line.after ?? null,
     subject_id: line.subjectId ?? (target?.type === 'user' ? target.id : actorId),
-    personal: {
-      address: request.address,
-      user_agent: request.userAgent ?? null,
-      ...line.personal,
-    },
+    origin: internal ? null : { address: request.address, user_agent: request.userAgent ?? null },
+    personal: line.personal ?? null,
   }
 }
 

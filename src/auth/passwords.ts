@@ -1,5 +1,7 @@
+import { createHmac } from 'node:crypto'
+import type { SQL } from 'bun'
 import { Failure } from '../kernel/errors.ts'
-import { service } from '../kernel/kernel.ts'
+import { type Kernel, service } from '../kernel/kernel.ts'
 
 /**
  * Passwords: Argon2id (RFC 9106) for everybody; bcrypt hashes of older systems are believed until
@@ -12,9 +14,11 @@ export interface Passwords {
   /**
    * Compares. With no hash (nobody of that name, or an account without password) a hash that
    * fits nothing is compared, so that both take the same time.
+   * @param name what somebody who is not signed in calls themself, in lower case; see
+   *   `createStandIns`
    * @throws Failure `overloaded` when too many are waiting
    */
-  verify(password: string, hash: string | null): Promise<Verdict>
+  verify(password: string, hash: string | null, name?: string): Promise<Verdict>
 }
 
 /** `outdated`: right, but the hash is one of an older system and should be replaced. */
@@ -31,6 +35,8 @@ const UNMATCHED =
   'tTnwGn8aMMIfDQNqBSXIQLZtTT9HAi27nF0NwUta6LQ'
 
 const BCRYPT = /^\$2[aby]\$/
+/** Salt and hash, without their cost, of another random password that nobody has kept. */
+const UNMATCHED_BCRYPT = 'b0zFZnOjm6b1g4jtiHPWdu9ugrcDzC63YlZUNwcObg/Y3j28DDENa'
 /** What bcrypt reads; the runtime would hash longer ones first, which the old systems did not. */
 const BCRYPT_BYTES_MAX = 72
 
@@ -40,12 +46,14 @@ const RUNNING_MAX = 2
 const WAITING_MAX = 64
 
 /** The passwords of a server. */
-export const Passwords = service<Passwords>('passwords', () => {
+export const Passwords = service<Passwords>('passwords', (kernel) => {
   const inTurn = createLine()
+  const standIn = createStandIns(kernel)
   return {
     hash: (password) => inTurn(() => Bun.password.hash(password, ARGON2ID)),
-    async verify(password, hash) {
-      const known = hash ?? UNMATCHED
+    async verify(password, hash, name) {
+      const unmatched = name === undefined ? UNMATCHED : await standIn(name)
+      const known = hash ?? unmatched
       const legacy = BCRYPT.test(known)
       const offered = legacy
         ? new TextEncoder().encode(password).subarray(0, BCRYPT_BYTES_MAX)
@@ -79,4 +87,53 @@ function createLine(): <T>(task: () => Promise<T>) => Promise<T> {
       else next()
     }
   }
+}
+
+const SHARES_KEPT_MS = 3_600_000
+
+/** How many of the accounts have a bcrypt hash of this cost (two digits). */
+interface Share {
+  readonly cost: string
+  readonly share: number
+}
+
+/**
+ * What is compared for a name that nobody has. bcrypt takes another time than Argon2id, so that,
+ * were it always the latter, whoever has a hash of an older system would be known by the time. So
+ * as large a share of the names of nobody gets a bcrypt hash as of the accounts; which, is random,
+ * and the same at each try.
+ */
+function createStandIns({ db, clock, config }: Kernel): (name: string) => Promise<string> {
+  let shares: { readonly of: Promise<Share[]>; readonly untilMs: number } | undefined
+  return async (name) => {
+    if (shares === undefined || clock.monotonicMs() >= shares.untilMs) {
+      shares = { of: db.read(readShares), untilMs: clock.monotonicMs() + SHARES_KEPT_MS }
+      shares.of.catch(() => (shares = undefined))
+    }
+    const known = await shares.of
+    if (known.length === 0) return UNMATCHED
+    const mac = createHmac('sha256', config.masterKeys[0] as Uint8Array)
+    const place = mac.update(`rialto stand-in\n${name}`).digest().readUIntBE(0, 6) / 2 ** 48
+    return standInAt(known, place)
+  }
+}
+
+/** The hash at a place in [0, 1) among all accounts, those of older systems first. */
+function standInAt(shares: readonly Share[], place: number): string {
+  let end = 0
+  for (const { cost, share } of shares) {
+    end += share
+    if (place < end) return `$2b$${cost}$${UNMATCHED_BCRYPT}`
+  }
+  return UNMATCHED
+}
+
+async function readShares(sql: SQL): Promise<Share[]> {
+  const legacy = (await sql`
+    select substr(password_hash, 5, 2) as cost, count(*)::int as accounts from users
+    where password_hash like '$2%' group by 1 order by 1`) as { cost: string; accounts: number }[]
+  if (legacy.length === 0) return []
+  const [all] = await sql`
+    select count(*)::int as accounts from users where password_hash is not null`
+  return legacy.map(({ cost, accounts }) => ({ cost, share: accounts / all.accounts }))
 }

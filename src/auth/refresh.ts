@@ -1,5 +1,7 @@
 import { Failure } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
+import type { RequestInfo, WriteContext } from '../kernel/operation.ts'
+import { unitOfWork } from '../kernel/unit-of-work.ts'
 import type { Tx } from '../../db/transaction.ts'
 import { derivedSecret, type Secret, secretOf } from './secrets.ts'
 import {
@@ -51,8 +53,14 @@ export function judge(
  * @throws Failure `unauthenticated` | `token_expired` | `session_revoked` | `refresh_reused` |
  *   `forbidden` (the account is blocked)
  */
-export async function refresh(kernel: Kernel, text: string): Promise<SignedIn> {
-  const outcome = await kernel.db.transaction((tx) => rotate(kernel, tx, secretOf(text)))
+export async function refresh(
+  kernel: Kernel,
+  text: string,
+  request: RequestInfo,
+): Promise<SignedIn> {
+  const outcome = await unitOfWork(kernel, { actor: null, request }, (ctx) =>
+    rotate(ctx, secretOf(text)),
+  )
   // Refusals come after the commit: the revocation that goes with one must not be rolled back.
   if (!('refused' in outcome)) return outcome
   announceRevoked(kernel, outcome.revoked)
@@ -82,8 +90,9 @@ interface TokenRow {
   readonly used_at: Date | null
 }
 
-async function rotate(kernel: Kernel, { sql }: Tx, token: Secret): Promise<SignedIn | Refusal> {
-  const { clock } = kernel
+async function rotate(ctx: WriteContext<null>, token: Secret): Promise<SignedIn | Refusal> {
+  const { kernel, clock } = ctx
+  const { sql } = ctx.tx
   // The lock comes first and the tokens are read after it, by a statement of their own: one that
   // waits for the lock would still see the tokens as they were before.
   const [session] = (await sql`
@@ -115,6 +124,14 @@ async function rotate(kernel: Kernel, { sql }: Tx, token: Secret): Promise<Signe
     case 'reused': {
       const which = { userId: session.user_id, sessionId: session.id }
       const revoked = await revokeSessions(sql, clock, which, 'refresh_reused')
+      // Who holds the token besides its owner nobody knows: the line is about the session.
+      ctx.audit({
+        action: 'auth.refresh_reused',
+        outcome: 'denied',
+        target: { type: 'session', id: session.id },
+        subjectId: session.user_id,
+        after: { user_id: session.user_id, revoked: revoked.length },
+      })
       return refusal(new Failure('refresh_reused', 'Used before: the session has ended'), revoked)
     }
     case 'rotate':

@@ -1,13 +1,12 @@
 import type { SQL } from 'bun'
 import type { Clock } from '../kernel/clock.ts'
 import { Failure } from '../kernel/errors.ts'
-import { isUuid, uuidv7 } from '../kernel/ids.ts'
+import { isUuid } from '../kernel/ids.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { Actor, RequestInfo, WriteContext } from '../kernel/operation.ts'
+import type { Actor } from '../kernel/operation.ts'
 import { Authenticator } from './authenticator.ts'
-import { newSecret, type Secret } from './secrets.ts'
+import type { Secret } from './secrets.ts'
 import type { Account, Session, SignedIn } from './shapes.ts'
-import { getAccount } from './users.ts'
 
 /** Sessions: the signed-in devices, what every token belongs to and what is revoked. */
 
@@ -19,60 +18,15 @@ export type RevocationReason =
   | 'refresh_reused'
   | 'account_closed'
   | 'account_blocked'
+  | 'roles_changed'
+  | 'environment_changed'
   | 'password_changed'
+  | 'email_reverted'
   | 'mfa_changed'
-
-const USER_AGENT_LENGTH_MAX = 255
-
-/**
- * Opens a session for a user and answers with its first tokens.
- * @throws Failure `forbidden` for a blocked account, `not_found` for a closed one
- */
-export async function signIn(ctx: WriteContext<Actor | null>, userId: string): Promise<SignedIn> {
-  const { kernel, tx, clock, request } = ctx
-  // Locked, so that whoever blocks or closes the account at this moment finds the new session.
-  const [user] = (await tx.sql`
-    select blocked_at from users where id = ${userId} for share`) as { blocked_at: Date | null }[]
-  if (user?.blocked_at) throw accountBlocked()
-  const sessionId = uuidv7(clock.now())
-  const endsMs = clock.now() + kernel.config.jwt.refreshAbsoluteTtlMs
-  await tx.sql`
-    insert into sessions (id, user_id, user_agent, address, created_at, last_used_at, expires_at)
-    values (${sessionId}, ${userId}, ${deviceOf(request)}, ${request.address}, ${clock.date()},
-      ${clock.date()}, ${new Date(endsMs)})`
-  const refresh = newSecret()
-  await insertRefreshToken(kernel, tx.sql, sessionId, endsMs, refresh)
-  const account = await getAccount(tx.sql, userId)
-  return await answerWithTokens(kernel, account, { id: sessionId, endsMs, mfa: false }, refresh)
-}
+  | 'device_forgotten'
 
 /** The refusal of tokens to a blocked account, whose owner has proven to be that. */
 export const accountBlocked = () => new Failure('forbidden', 'This account is blocked')
-
-function deviceOf({ userAgent }: RequestInfo): string | null {
-  return userAgent?.slice(0, USER_AGENT_LENGTH_MAX) ?? null
-}
-
-/**
- * Signs in again by a session that an earlier request with the same idempotency key has opened.
- * @throws Failure `session_revoked`
- */
-export async function signInAgain(
-  { kernel, tx, clock }: WriteContext<Actor | null>,
-  sessionId: string,
-): Promise<SignedIn> {
-  const [session] = (await tx.sql`
-    select user_id, expires_at, mfa_at is not null as mfa from sessions
-    where id = ${sessionId} and revoked_at is null and expires_at > ${clock.date()}
-    for update`) as { user_id: string; expires_at: Date; mfa: boolean }[]
-  if (session === undefined) throw new Failure('session_revoked')
-  const endsMs = session.expires_at.getTime()
-  const refresh = newSecret()
-  await insertRefreshToken(kernel, tx.sql, sessionId, endsMs, refresh)
-  const account = await getAccount(tx.sql, session.user_id)
-  const { mfa } = session
-  return await answerWithTokens(kernel, account, { id: sessionId, endsMs, mfa }, refresh)
-}
 
 /** Stores a refresh token, which slides but never beyond the end of its session. */
 export async function insertRefreshToken(
@@ -122,23 +76,24 @@ export async function answerWithTokens(
 }
 
 /**
- * Revokes sessions of a user, one, all or all but one, in the caller's transaction. Call
+ * Revokes sessions of a user (one, all, all but one, a device's) in the caller's transaction. Call
  * `announceRevoked` with the answer after the commit.
  * @returns the sessions that this call has revoked
  */
 export async function revokeSessions(
   sql: SQL,
   clock: Clock,
-  which: { userId: string; sessionId?: string; exceptSessionId?: string },
+  which: { userId: string; sessionId?: string; exceptSessionId?: string; deviceId?: string },
   reason: RevocationReason,
 ): Promise<string[]> {
-  const { userId, sessionId = null, exceptSessionId = null } = which
+  const { userId, sessionId = null, exceptSessionId = null, deviceId = null } = which
   const rows = (await sql`
     with revoked as (
       update sessions set revoked_at = ${clock.date()}, revoked_reason = ${reason}
       where user_id = ${userId} and revoked_at is null
         and id = coalesce(${sessionId}::uuid, id)
         and id is distinct from ${exceptSessionId}::uuid
+        and (${deviceId}::uuid is null or device_id = ${deviceId}::uuid)
       returning id
     )
     insert into session_revocations (session_id) select id from revoked

@@ -7,8 +7,8 @@ import { SECRET_LENGTH } from './secrets.ts'
 
 const nullable = <S extends ReturnType<typeof t.String>>(schema: S) => t.Union([schema, t.Null()])
 
-const Email = t.String({ format: 'email', maxLength: 254 })
-const Username = t.String({
+export const Email = t.String({ format: 'email', maxLength: 254 })
+export const Username = t.String({
   pattern: '^[A-Za-z0-9._-]{3,50}$',
   description: '3 to 50 letters, digits, dots, underscores and hyphens; case does not distinguish',
 })
@@ -27,8 +27,13 @@ const Avatar = t.String({
   description: 'https address, or a data URL of an image of up to 12 KB',
 })
 // A NUL would end the password for bcrypt and many other tools, silently.
-const NewPassword = t.String({
+export const NewPassword = t.String({
   minLength: PASSWORD_LENGTH_MIN,
+  maxLength: PASSWORD_LENGTH_MAX,
+  pattern: '^[^\\u0000]*$',
+})
+/** A password that is to be compared; those of old systems may be shorter than new ones. */
+export const OfferedPassword = t.String({
   maxLength: PASSWORD_LENGTH_MAX,
   pattern: '^[^\\u0000]*$',
 })
@@ -58,6 +63,14 @@ export const CreateUserInput = input({
 })
 export type NewAccount = Static<typeof CreateUserInput>
 
+/** A code of an authenticator, or a recovery code; spaces and hyphens do not count. */
+export const MfaCode = t.String({
+  minLength: 6,
+  maxLength: 32,
+  pattern: '^[0-9A-Za-z -]*$',
+  description: 'Six digits of the authenticator, or a recovery code',
+})
+
 export const LoginInput = input({
   email: t.Optional(t.String({ maxLength: 254 })),
   username: t.Optional(t.String({ maxLength: 254 })),
@@ -65,6 +78,14 @@ export const LoginInput = input({
   password: t.Optional(t.String({ maxLength: PASSWORD_LENGTH_MAX, pattern: '^[^\\u0000]*$' })),
   provider: t.Optional(oneOf(['password', 'dazeno', 't4g', 'linkedin'])),
   token: t.Optional(t.String({ maxLength: 4_096, description: "The provider's token" })),
+  mfa_code: t.Optional(MfaCode),
+  device_token: t.Optional(
+    t.String({
+      minLength: SECRET_LENGTH,
+      maxLength: SECRET_LENGTH,
+      description: 'The one that an earlier login on this device has answered',
+    }),
+  ),
 })
 export const RefreshInput = input({
   refresh_token: t.String({ minLength: SECRET_LENGTH, maxLength: SECRET_LENGTH }),
@@ -95,6 +116,7 @@ export type Profile = Static<typeof Profile>
 export const Account = t.Object({
   id: Uuid,
   email: t.String(),
+  email_verified: t.Boolean(),
   username: t.String(),
   name: nullable(t.String()),
   avatar: nullable(t.String()),
@@ -116,6 +138,9 @@ export const SignedIn = t.Object({
   expires_at: Timestamp,
   session_id: Uuid,
   user: Account,
+  device_token: t.Optional(
+    t.String({ description: 'To be kept on the device and sent with its next login' }),
+  ),
 })
 export type SignedIn = Static<typeof SignedIn>
 
@@ -129,3 +154,15 @@ export const Session = t.Object({
   current: t.Boolean({ description: 'The session that asks' }),
 })
 export type Session = Static<typeof Session>
+
+/** A device that has signed in. */
+export const Device = t.Object({
+  id: Uuid,
+  name: nullable(t.String({ description: 'Kind of device' })),
+  address: t.String({ description: 'Where it last signed in from' }),
+  first_seen_at: Timestamp,
+  last_seen_at: Timestamp,
+  sessions: t.Integer({ description: 'How many of its sessions are open' }),
+  current: t.Boolean({ description: 'The device that asks' }),
+})
+export type Device = Static<typeof Device>

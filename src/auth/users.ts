@@ -3,11 +3,13 @@ import { constraintOf } from '../../db/transaction.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { Failure } from '../kernel/errors.ts'
 import { randomInt, randomToken, uuidv7 } from '../kernel/ids.ts'
+import { isReserved } from './addresses.ts'
 import type { Account, NewAccount, Profile, ProfileChange } from './shapes.ts'
 
 /** The table of users. Plain SQL, because `auth/me` is asked by every client that opens. */
 
-interface AccountRow extends Omit<Account, 'wallet_verified' | 'created_at'> {
+interface AccountRow extends Omit<Account, 'wallet_verified' | 'email_verified' | 'created_at'> {
+  readonly email_verified_at: Date | null
   readonly wallet_verified_at: Date | null
   readonly created_at: Date
 }
@@ -19,13 +21,14 @@ interface AccountRow extends Omit<Account, 'wallet_verified' | 'created_at'> {
 export async function getAccount(sql: SQL, userId: string): Promise<Account> {
   const [row] = (await sql`
     select id, email, username, name, avatar, roles, actor_type, locale, time_zone,
-      wallet_address, wallet_verified_at, created_at
+      wallet_address, wallet_verified_at, created_at, email_verified_at
     from users where id = ${userId} and closed_at is null`) as AccountRow[]
   if (row === undefined) throw noSuchUser()
-  const { wallet_verified_at, created_at, ...fields } = row
+  const { wallet_verified_at, email_verified_at, created_at, ...fields } = row
   return {
     ...fields,
     wallet_verified: wallet_verified_at !== null,
+    email_verified: email_verified_at !== null,
     created_at: created_at.toISOString(),
   }
 }
@@ -50,6 +53,17 @@ export async function findCredentials(sql: SQL, login: string): Promise<Credenti
   return (rows as Credentials[])[0]
 }
 
+/** Who has an address, and the language to write to them in. */
+export async function findOwner(
+  sql: SQL,
+  email: string,
+): Promise<{ id: string; locale: 'en' | 'fr'; time_zone: string } | undefined> {
+  const [row] = await sql`
+    select id, locale, time_zone from users
+    where lower(email) = lower(${email}::text) and closed_at is null`
+  return row
+}
+
 /** How often a derived name is tried with another number. */
 const NAMES_MAX = 12
 
@@ -67,7 +81,10 @@ export async function createUser(
   const id = uuidv7(clock.now())
   for (let attempt = 0; attempt < NAMES_MAX; attempt++) {
     const username = account.username ?? derivedName(account.email, attempt)
-    if (await insertUser(sql, clock, { ...account, username }, id, passwordHash)) return id
+    if (await insertUser(sql, clock, { ...account, username }, id, passwordHash)) {
+      if (await isReserved(sql, clock, account.email, id)) throw alreadyTaken('email')
+      return id
+    }
     if (await emailIsTaken(sql, account.email)) throw alreadyTaken('email')
     if (account.username !== undefined) break
   }
@@ -110,15 +127,24 @@ function derivedName(email: string, attempt: number): string {
   return attempt === 0 ? base : `${base}-${randomInt(10 ** Math.min(3 + attempt, 9))}`
 }
 
-function alreadyTaken(field: 'email' | 'username'): Failure {
+/** The refusal of a name or an address that somebody has. */
+export function alreadyTaken(field: 'email' | 'username'): Failure {
   return new Failure('already_exists', `This ${field} is taken`, {
     errors: [{ path: `/${field}`, message: 'is taken' }],
   })
 }
 
+/** @throws Failure `forbidden` for the account that the environment keeps */
+export async function refuseIfEnvironmentAdmin(sql: SQL, userId: string): Promise<void> {
+  const rows = await sql`select from users where id = ${userId} and environment_admin`
+  if (rows.length === 0) return
+  throw new Failure('forbidden', 'This account is kept by ADMIN_USERNAME and ADMIN_PASSWORD_HASH')
+}
+
 /**
  * Changes what is given of a profile.
- * @throws Failure `already_exists` for a name that is taken, `not_found`
+ * @throws Failure `already_exists` for a name that is taken, `not_found`, `forbidden` for the name
+ *   of the account that the environment keeps
  */
 export async function updateProfile(
   sql: SQL,
@@ -126,6 +152,7 @@ export async function updateProfile(
   userId: string,
   { username, name, avatar, locale, time_zone }: ProfileChange,
 ): Promise<Account> {
+  if (username !== undefined) await refuseIfEnvironmentAdmin(sql, userId)
   try {
     await sql`
       update users set
@@ -155,17 +182,24 @@ export async function closeAccount(sql: SQL, clock: Clock, userId: string): Prom
       email = ${`${placeholder}@deleted.invalid`}, username = ${placeholder},
       password_hash = null, name = null, avatar = null, roles = '{}', locale = 'en',
       time_zone = 'UTC', wallet_address = null, wallet_verified_at = null,
+      email_verified_at = null, email_refused_at = null,
       closed_at = ${clock.date()}, updated_at = ${clock.date()}
     where id = ${userId} and closed_at is null returning id`
   if (closed.length === 0) throw noSuchUser()
   await sql`update sessions set user_agent = null, address = '' where user_id = ${userId}`
+  await sql`delete from one_time_links where user_id = ${userId}`
+  await sql`delete from previous_addresses where user_id = ${userId}`
 }
 
-/** Public profiles by id; closed accounts are not among them. */
+/**
+ * Public profiles by id; closed accounts are not among them, nor the one that the environment
+ * keeps: its name is half of what one needs to sign in to it.
+ */
 export async function findProfiles(sql: SQL, ids: readonly string[]): Promise<Profile[]> {
   return await sql`
     select id, username, name, avatar, actor_type from users
-    where id = any(${`{${ids.join(',')}}`}::text::uuid[]) and closed_at is null`
+    where id = any(${`{${ids.join(',')}}`}::text::uuid[]) and closed_at is null
+      and not environment_admin`
 }
 
 /** Sorts after every character that a name may have. */
@@ -180,7 +214,7 @@ export async function listProfiles(
   const first = prefix.toLowerCase()
   const rows = (await sql`
     select id, username, name, avatar, actor_type from users
-    where closed_at is null and lower(username) >= ${first}::text
+    where closed_at is null and not environment_admin and lower(username) >= ${first}::text
       and lower(username) < ${first + AFTER_NAMES}::text
       and lower(username) > ${cursor.toLowerCase()}::text
     order by lower(username) limit ${limit + 1}`) as Profile[]

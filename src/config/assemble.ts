@@ -67,6 +67,7 @@ function optionalParts(values: Values): Partial<Config> {
             port: v.SMTP_PORT,
             user: v.SMTP_USER,
             password: v.SMTP_PASSWORD,
+            ca: v.SMTP_TLS_CA,
             from: v.MAIL_FROM ?? v.SMTP_USER!,
           },
           'password',
@@ -183,6 +184,12 @@ export function assemble(values: Values, keys: Keys, notices: readonly string[])
     t4gIssuer: v.T4G_ISSUER,
     realtime: section({ configPath: v.REALTIME_CONFIG, insecure: v.REALTIME_INSECURE }),
     log: section({ level: v.LOG_LEVEL, dir: v.LOG_DIR }),
+    audit: section({
+      checkpointDirs: [join(v.DATA_DIR, 'audit'), v.AUDIT_CHECKPOINT_DIR].filter(
+        (folder) => folder !== undefined,
+      ),
+    }),
+    webhooks: section({ allowedNetworks: v.WEBHOOK_ALLOWED_NETWORKS ?? [] }),
     sentryDsn: v.SENTRY_DSN,
     otelEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,
     metricsToken: v.METRICS_TOKEN,

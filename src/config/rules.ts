@@ -23,6 +23,7 @@ const TOGETHER: readonly (readonly Name[])[] = [
 /** The first setting has no effect without the second. */
 const NEEDS: readonly (readonly [Name, Name])[] = [
   ['SMTP_USER', 'SMTP_HOST'],
+  ['SMTP_TLS_CA', 'SMTP_HOST'],
   ['S3_ENDPOINT', 'S3_BUCKET'],
   ['RPC_URL', 'CHAIN_ID'],
   ['PAYOUT_BIC', 'PAYOUT_IBAN'],

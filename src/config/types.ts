@@ -47,7 +47,15 @@ export interface Config {
   /** Secret: `apiKey`. */
   trading?: { moduleUrl: string; apiKey: string }
   /** Secret: `password`. */
-  smtp?: { host: string; port: number; user?: string; password?: string; from: string }
+  smtp?: {
+    host: string
+    port: number
+    user?: string
+    password?: string
+    /** PEM; absent: the public authorities. */
+    ca?: string
+    from: string
+  }
   /** Secret: `webhookSecrets`, any of which signs. */
   payments?: { webhookSecrets: readonly string[] }
   /** Whose bank account payouts are made from. The IBAN has no spaces. */
@@ -85,6 +93,10 @@ export interface Config {
   }
   realtime: { configPath?: string; insecure: boolean }
   log: { level: LogLevel; dir?: string }
+  /** Where checkpoints of the audit log are written. Absolute. */
+  audit: { checkpointDirs: readonly string[] }
+  /** Addresses and networks (CIDR) beside the public internet that webhooks may be sent to. */
+  webhooks: { allowedNetworks: readonly string[] }
   /** Secret. */
   sentryDsn?: string
   otelEndpoint?: string

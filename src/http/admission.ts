@@ -1,5 +1,5 @@
 import { Failure } from '../kernel/errors.ts'
-import type { Actor } from '../kernel/operation.ts'
+import type { Actor, ServiceActor } from '../kernel/operation.ts'
 import type { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
 
@@ -31,20 +31,60 @@ export interface Admission {
 }
 
 /**
- * Finds out who asks, and counts the request against its address when nobody is signed in. Refused
- * tokens count too.
+ * Finds out who asks, and counts the request against its address when nobody is known. Refused
+ * tokens count too. Only an API key may be answered later, since a token is judged from memory.
  *
- * @throws Failure `unauthenticated` and the like, `rate_limited`
+ * @throws Failure `unauthenticated` and the like, `rate_limited`, `bad_request` for both at once
  */
-export function admit(edge: Edge, call: RestCall, { open, guessable }: Admission): Actor | null {
+export function admit(
+  edge: Edge,
+  call: RestCall,
+  admission: Admission,
+): Actor | null | Promise<ServiceActor | null> {
+  const { headers } = call.request
+  const key = headers.get('x-api-key')
+  if (key !== null) return admitService(edge, call, admission, key)
   let actor: Actor | null = null
   let refusal: Error | undefined
   try {
-    const token = bearerToken(call.request.headers)
+    const token = bearerToken(headers)
     if (token !== undefined) actor = edge.authenticate(token)
   } catch (error) {
-    refusal = error instanceof Error ? error : new Error(String(error))
+    refusal = asError(error)
   }
+  return admitted(edge, call, admission, actor, refusal)
+}
+
+async function admitService(
+  edge: Edge,
+  call: RestCall,
+  admission: Admission,
+  key: string,
+): Promise<ServiceActor | null> {
+  if (call.request.headers.has('authorization')) {
+    throw new Failure('bad_request', 'Send either `Authorization` or `X-API-Key`, not both')
+  }
+  let actor: ServiceActor | null = null
+  let refusal: Error | undefined
+  try {
+    actor = await edge.authenticateKey(key, call)
+  } catch (error) {
+    refusal = asError(error)
+    // A database that is away is not the service's doing.
+    if (refusal instanceof Failure && refusal.code === 'unavailable') throw refusal
+  }
+  return admitted(edge, call, admission, actor, refusal)
+}
+
+const asError = (error: unknown) => (error instanceof Error ? error : new Error(String(error)))
+
+function admitted<A>(
+  edge: Edge,
+  call: RestCall,
+  { open, guessable }: Admission,
+  actor: A | null,
+  refusal: Error | undefined,
+): A | null {
   if (actor === null || guessable) countAddress(edge, call)
   // An unexpected error is not the token's fault and must be seen, on open routes as well.
   if (refusal !== undefined && !(open && refusal instanceof Failure)) throw refusal

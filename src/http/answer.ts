@@ -1,5 +1,5 @@
 import { Failure } from '../kernel/errors.ts'
-import { LIMITS, type LimitName } from '../kernel/limits.ts'
+import { LIMITS } from '../kernel/limits.ts'
 import type { RestCall } from './call.ts'
 import type { RouteLog } from './access-log.ts'
 import type { Edge } from './edge.ts'
@@ -73,15 +73,12 @@ export function answerEmpty(
 /**
  * The answer to whatever was thrown. A `Failure` is shown; anything else is a bug of this edge,
  * logged with its request id and shown as `internal`.
- *
- * @param limit the rate of the operation that failed, which a 429 names
  */
 export function answerFailure(
   edge: Edge,
   call: RestCall,
   log: RouteLog,
   error: unknown,
-  limit?: LimitName,
   extras?: Extras,
 ): Response {
   const failure = error instanceof Failure ? error : unexpected(edge, call, error)
@@ -89,7 +86,7 @@ export function answerFailure(
     status: failure.status,
     headers: headersOf(edge, call, 'problem', {
       'x-request-id': call.id,
-      ...retryHeaders(call, failure, limit),
+      ...retryHeaders(failure),
       ...(failure.status === 401 ? { 'www-authenticate': challenge(call) } : {}),
       ...extras,
     }),
@@ -107,12 +104,11 @@ function unexpected(edge: Edge, call: RestCall, error: unknown): Failure {
 const RETRY_AFTER_S = 1
 
 /** `Retry-After` (RFC 9110) and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
-function retryHeaders(call: RestCall, failure: Failure, limit: LimitName | undefined): Extras {
-  const { status, retryAfterMs, retryable } = failure
+function retryHeaders({ status, retryAfterMs, retryable, limit }: Failure): Extras {
   if (status !== 429 && status !== 503 && !retryable) return {}
   const seconds = Math.max(RETRY_AFTER_S, Math.ceil((retryAfterMs ?? 0) / 1000))
   const retry = { 'retry-after': String(seconds) }
-  if (status !== 429 || limit === undefined || call.quota?.allowed === false) return retry
+  if (limit === undefined) return retry
   const { burst, perSecond } = LIMITS[limit]
   return {
     ...retry,

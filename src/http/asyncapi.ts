@@ -26,6 +26,9 @@ const SocketError = t.Object(
     details: t.Optional(
       t.Object({
         errors: t.Optional(t.Array(t.Object({ path: t.String(), message: t.String() }))),
+        challenge: t.Optional(
+          t.String({ description: 'For `step_up_required`: goes to `auth.mfa.verify`' }),
+        ),
       }),
     ),
     retry_after_ms: t.Optional(t.Integer({ minimum: 0 })),
@@ -35,12 +38,15 @@ const SocketError = t.Object(
 )
 
 /** A frame of a client: answered once when it has an `id`. */
-const callFrame = (type: string, payload: TObject, idempotent: boolean) =>
+const callFrame = (type: string, payload: TObject, idempotent: boolean, stepsUp = false) =>
   t.Object({
     type: t.Literal(type),
     id: t.Optional(FrameId),
     ...(idempotent
       ? { key: t.Optional(t.String({ minLength: 1, maxLength: 255, description: 'Idempotency' })) }
+      : {}),
+    ...(stepsUp
+      ? { step_up: t.Optional(t.String({ description: 'What `auth.mfa.verify` has given' })) }
       : {}),
     ...((payload.required ?? []).length > 0 ? { payload } : { payload: t.Optional(payload) }),
   })
@@ -103,7 +109,9 @@ export function asyncApi(
   for (const feature of registry.features) {
     for (const operation of feature.operations) {
       if (!operation.socket) continue
-      const frame = callFrame(operation.name, operation.input, operation.idempotent)
+      const { form, idempotent } = operation
+      const stepsUp = form.kind === 'handler' && form.stepUp !== undefined
+      const frame = callFrame(operation.name, operation.input, idempotent, stepsUp)
       addCall(draft, operation.name, operation.summary, frame, ackFrame(operation.output), {
         tags: [{ name: feature.name }],
         security:

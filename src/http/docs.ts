@@ -1,27 +1,12 @@
 import { dirname, join } from 'node:path'
-import { answerEmpty } from './answer.ts'
 import { asyncApi } from './asyncapi.ts'
-import type { RouteLog } from './access-log.ts'
-import type { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
 import type { MountedRoute } from './fallback.ts'
 import { openApi } from './openapi.ts'
+import { cached, textRoute } from './pages.ts'
 import { systemRoute } from './system.ts'
 
 const ASSETS = '/api-docs'
-
-/** Everything the page loads comes from this server; nothing inline runs. */
-const PAGE_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "font-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join('; ')
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -88,33 +73,4 @@ function fileRoutes(edge: Edge): MountedRoute[] {
       return cached(edge, call, log, tag, file, type)
     })
   })
-}
-
-function textRoute(edge: Edge, path: string, type: string, text: () => string): MountedRoute {
-  let tag: string | undefined
-  return systemRoute(edge, path, (call, log) => {
-    tag ??= `"${Bun.hash(text()).toString(36)}"`
-    return cached(edge, call, log, tag, text(), type)
-  })
-}
-
-function cached(
-  edge: Edge,
-  call: RestCall,
-  log: RouteLog,
-  etag: string,
-  body: string | Blob,
-  type: string,
-): Response {
-  const caching = { etag, 'cache-control': 'no-cache' }
-  if (call.request.headers.get('if-none-match') === etag) {
-    return answerEmpty(edge, call, log, 304, caching)
-  }
-  const headers = new Headers(edge.headers.of('json', call.request.headers.get('origin')))
-  for (const [name, value] of Object.entries(caching)) headers.set(name, value)
-  headers.set('content-type', type)
-  headers.set('content-security-policy', PAGE_POLICY)
-  const response = new Response(body, { headers })
-  log(call, 200)
-  return response
 }

@@ -1,6 +1,6 @@
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Executor } from '../kernel/execute.ts'
-import type { Actor } from '../kernel/operation.ts'
+import type { Actor, RequestInfo, ServiceActor } from '../kernel/operation.ts'
 import type { AccessLog } from './access-log.ts'
 import type { TrustedProxies } from '../kernel/address.ts'
 import type { SocketProtocol } from './asyncapi.ts'
@@ -19,6 +19,11 @@ export interface HttpOptions {
   readonly executor: Executor
   /** Who a token belongs to; synchronous, throws `Failure` for one that is not accepted. */
   readonly authenticate: (token: string) => Actor
+  /** Which service an API key belongs to; throws `Failure` for one that is not accepted. */
+  readonly authenticateKey: (
+    key: string,
+    request: RequestInfo,
+  ) => ServiceActor | Promise<ServiceActor>
   /** The parts that serving needs. */
   readonly readiness: () => Promise<Record<string, PartState>>
   /** Version of the product, for the documents. */

@@ -79,6 +79,8 @@ export function pathOf(url: string): string {
   return end === -1 ? target : target.slice(0, end)
 }
 
+const UNGUARDED = { open: true, guessable: false }
+
 /** Answers what has no route: 405 where another method would do, else 404. */
 export function fallbackEndpoint(edge: Edge, methodsOf: MethodTable): Endpoint {
   const log = edge.accessLog('any', 'none')
@@ -90,11 +92,16 @@ export function fallbackEndpoint(edge: Edge, methodsOf: MethodTable): Endpoint {
       if (methods.length > 0) {
         const failure = new Failure('method_not_allowed', `Not with ${request.method}`)
         const allow = [...methods, 'OPTIONS'].join(', ')
-        return answerFailure(edge, call, log, failure, undefined, { allow })
+        return answerFailure(edge, call, log, failure, { allow })
       }
+      const absent = new Failure('not_found', 'There is no such address')
       // Whoever tries addresses without signing in is counted as for those that exist.
-      if (path.startsWith('/api/')) admit(edge, call, { open: true, guessable: false })
-      throw new Failure('not_found', 'There is no such address')
+      const caller = path.startsWith('/api/') ? admit(edge, call, UNGUARDED) : null
+      if (!(caller instanceof Promise)) throw absent
+      return caller.then(
+        () => answerFailure(edge, call, log, absent),
+        (error: unknown) => answerFailure(edge, call, log, error),
+      )
     } catch (error) {
       return answerFailure(edge, call, log, error)
     }

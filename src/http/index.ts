@@ -11,6 +11,7 @@ import type { BunRequest } from 'bun'
 import { Elysia } from 'elysia'
 import { Failure } from '../kernel/errors.ts'
 import { createAccessLog } from './access-log.ts'
+import { accountRoutes } from './account-pages.ts'
 import { trustedProxies } from '../kernel/address.ts'
 import { answerFailure } from './answer.ts'
 import { RestCall } from './call.ts'
@@ -101,7 +102,7 @@ interface Mounted {
 }
 
 function mountedRoutes(edge: Edge): Mounted {
-  const system = [...systemRoutes(edge), ...docsRoutes(edge)]
+  const system = [...systemRoutes(edge), ...docsRoutes(edge), ...accountRoutes(edge)]
   const operations = operationRoutes(edge)
   const methodsOf = methodTable([...system, ...operations])
   const fallback = fallbackEndpoint(edge, methodsOf)

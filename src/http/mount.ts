@@ -55,8 +55,7 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
   const { executor } = edge
   const { media, raw } = operation
 
-  const failed = (call: RestCall, error: unknown) =>
-    answerFailure(edge, call, log, error, operation.limit)
+  const failed = (call: RestCall, error: unknown) => answerFailure(edge, call, log, error)
 
   const answered = (call: RestCall, { output, replayed }: Outcome, input: unknown): Response => {
     try {
@@ -93,19 +92,27 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
     )
   }
 
+  const proceed = (call: RestCall, caller: Caller | null, parameters: PathParameters) => {
+    const { request } = call
+    if (raw !== undefined) {
+      return readRawInput(request, raw)
+        .then((input) => execute(call, caller, input, parameters))
+        .then((response) => welcomed(edge, call, response))
+        .catch((error: unknown) => failed(call, error))
+    }
+    if (!takesBody || !hasBody(request.headers)) return execute(call, caller, {}, parameters)
+    return readBody(request)
+      .then((input) => execute(call, caller, input, parameters))
+      .catch((error: unknown) => failed(call, error))
+  }
+
   return (request, parameters) => {
     const call = new RestCall(edge, request)
     try {
-      const actor = admit(edge, call, admission)
-      if (raw !== undefined) {
-        return readRawInput(request, raw)
-          .then((input) => execute(call, actor, input, parameters))
-          .then((response) => welcomed(edge, call, response))
-          .catch((error: unknown) => failed(call, error))
-      }
-      if (!takesBody || !hasBody(request.headers)) return execute(call, actor, {}, parameters)
-      return readBody(request)
-        .then((input) => execute(call, actor, input, parameters))
+      const caller = admit(edge, call, admission)
+      if (!(caller instanceof Promise)) return proceed(call, caller, parameters)
+      return caller
+        .then((service) => proceed(call, service, parameters))
         .catch((error: unknown) => failed(call, error))
     } catch (error) {
       return failed(call, error)

@@ -6,6 +6,7 @@ import type { TObject, TSchema } from '../kernel/schema.ts'
 import { exampleOf, type JsonSchema, type SchemaWriter, schemaWriter } from './json-schema.ts'
 import { pathParameters, PREFIXES } from './mount.ts'
 import { Problem } from './problem.ts'
+import { isSecret } from './query.ts'
 
 type Json = { [name: string]: unknown }
 
@@ -70,9 +71,17 @@ export function openApi(registry: Registry, version: string): Json {
       responses: Object.fromEntries(
         Object.entries(REFUSALS).map(([status, name]) => [name, refusal(Number(status))]),
       ),
-      parameters: { IdempotencyKey: IDEMPOTENCY_KEY },
+      parameters: { IdempotencyKey: IDEMPOTENCY_KEY, StepUp: STEP_UP },
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'An access token of `auth/login`' },
+        apiKey: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'X-API-Key',
+          description:
+            'The key of a service, for operations that name a scope of it. Not together with ' +
+            '`Authorization`, and not over sockets.',
+        },
       },
     },
   }
@@ -91,6 +100,20 @@ const IDEMPOTENCY_KEY = {
     pattern: '^[\\x21-\\x7e]([\\x20-\\x7e]{0,253}[\\x21-\\x7e])?$',
   },
 }
+
+const STEP_UP = {
+  name: 'X-Step-Up',
+  in: 'header',
+  required: false,
+  description:
+    'Where the call is answered `step_up_required`: the `step_up` that `POST /auth/mfa/verify` ' +
+    'gives for the `challenge` of that answer and a code. Good for this very call, once, within ' +
+    '5 minutes.',
+  schema: { type: 'string', minLength: 43, maxLength: 43 },
+}
+
+/** Whether a call may need a fresh second factor. */
+const stepsUp = ({ form }: Operation) => form.kind === 'handler' && form.stepUp !== undefined
 
 function refusal(status: number): Json {
   const codes = (Object.keys(ERRORS) as ErrorCode[]).filter((c) => ERRORS[c].status === status)
@@ -129,13 +152,13 @@ function entry(schemas: SchemaWriter, tag: string, operation: Operation, index: 
     summary: operation.summary,
     ...descriptionOf(operation),
     tags: [tag],
-    security: operation.access.kind === 'anyone' ? [] : [{ bearer: [] }],
+    security: securityOf(operation),
     'x-rate-limit': { name: operation.limit, burst, per_second: perSecond },
     parameters: [
       ...inPath.map((name) => parameter(schemas, operation.input, name, 'path')),
       ...(route.method === 'GET' || route.method === 'DELETE'
         ? Object.keys(operation.input.properties)
-            .filter((name) => !inPath.includes(name))
+            .filter((name) => !inPath.includes(name) && !isSecret(fieldOf(operation, name)))
             .map((name) => parameter(schemas, operation.input, name, 'query'))
         : []),
       ...Object.entries(operation.raw?.headers ?? {}).map(([field, header]) => ({
@@ -143,6 +166,7 @@ function entry(schemas: SchemaWriter, tag: string, operation: Operation, index: 
         name: header,
       })),
       ...(operation.idempotent ? [{ $ref: '#/components/parameters/IdempotencyKey' }] : []),
+      ...(stepsUp(operation) ? [{ $ref: '#/components/parameters/StepUp' }] : []),
     ],
     ...requestBody(schemas, operation, route, inPath),
     responses: {
@@ -157,11 +181,26 @@ function entry(schemas: SchemaWriter, tag: string, operation: Operation, index: 
   }
 }
 
-function descriptionOf({ description, access }: Operation): Json {
+/** Either of these; of an API key, the scopes that it needs. */
+function securityOf({ access }: Operation): Json[] {
+  if (access.kind === 'anyone') return []
+  const key = access.scope === undefined ? [] : [{ apiKey: [access.scope] }]
+  return access.kind === 'service' ? key : [{ bearer: [] }, ...key]
+}
+
+function descriptionOf(operation: Operation): Json {
+  const { description, access } = operation
   const roles = access.kind === 'user' ? access.roles : undefined
-  const sentences = [description, roles && `Only for: ${roles.join(', ')}.`].filter(Boolean)
+  const factor = 'May need a fresh second factor: `step_up_required` comes with a `challenge`.'
+  const sentences = [
+    description,
+    stepsUp(operation) && factor,
+    roles && `Only for: ${roles.join(', ')}.`,
+  ].filter(Boolean)
   return sentences.length === 0 ? {} : { description: sentences.join('\n\n') }
 }
+
+const fieldOf = ({ input }: Operation, name: string) => input.properties[name] as TSchema
 
 function parameter(schemas: SchemaWriter, input: TObject, name: string, place: string): Json {
   const schema = input.properties[name] as TSchema | undefined
@@ -181,9 +220,11 @@ function requestBody(
     // Described as it is; what is inside, the sender's own documents say.
     return { requestBody: { required: true, content: { [raw.type]: { schema: {} } } } }
   }
-  const fields = Object.keys(input.properties).filter((name) => !inPath.includes(name))
-  if (method === 'GET' || method === 'DELETE' || fields.length === 0) return {}
-  const required = (input.required ?? []).filter((name) => !inPath.includes(name))
+  const fields = Object.keys(input.properties).filter(
+    (name) => !inPath.includes(name) && (method !== 'DELETE' || isSecret(fieldOf(operation, name))),
+  )
+  if (method === 'GET' || fields.length === 0) return {}
+  const required = (input.required ?? []).filter((name) => fields.includes(name))
   const schema: JsonSchema = {
     ...schemas.write(input),
     properties: Object.fromEntries(

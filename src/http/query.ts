@@ -1,3 +1,4 @@
+import { Failure } from '../kernel/errors.ts'
 import type { TObject, TSchema } from '../kernel/schema.ts'
 import { refuseNul } from '../kernel/input.ts'
 
@@ -21,7 +22,9 @@ export interface ParameterReader {
  */
 export function parameterReader(schema: TObject): ParameterReader {
   const coercions = new Map<string, Coercion>()
+  const secret = new Set<string>()
   for (const [name, field] of Object.entries(schema.properties)) {
+    if (isSecret(field)) secret.add(name).add(camelCase(name))
     coercions.set(name, coercionOf(field))
     coercions.set(camelCase(name), coercionOf(field))
   }
@@ -37,6 +40,7 @@ export function parameterReader(schema: TObject): ParameterReader {
       const at = url.indexOf('?')
       if (at === -1) return
       for (const [name, text] of new URLSearchParams(url.slice(at + 1))) {
+        if (secret.has(name)) throw inAddress(name)
         const value = read(name, text)
         const before = Object.hasOwn(input, name) ? input[name] : undefined
         if (Array.isArray(before)) before.push(value)
@@ -46,6 +50,17 @@ export function parameterReader(schema: TObject): ParameterReader {
     },
   }
 }
+
+/**
+ * Whether a field has no place in an address, which is logged on the way: JSON Schema's
+ * `writeOnly`, set where an operation with a GET or DELETE route takes a secret.
+ */
+export const isSecret = (field: TSchema): boolean => field['writeOnly'] === true
+
+const inAddress = (name: string) =>
+  new Failure('validation_failed', 'A secret does not belong in an address: addresses are logged', {
+    errors: [{ path: `/${name}`, message: 'must be in the body' }],
+  })
 
 /** A parameter called `__proto__` is an unknown field, not a prototype. */
 function define(input: Record<string, unknown>, name: string, value: unknown): void {

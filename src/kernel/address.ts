@@ -12,11 +12,12 @@ export interface TrustedProxies {
 const HOPS_MAX = 32
 
 /**
- * Compiles addresses and CIDR networks, of either family.
+ * Compiles addresses and CIDR networks, of either family; the result says whether an address, in
+ * its canonical spelling, is in one of them.
  *
  * @throws Error for what is neither; configuration has checked them before
  */
-export function trustedProxies(networks: readonly string[]): TrustedProxies {
+export function networkList(networks: readonly string[]): (address: string) => boolean {
   const list = new BlockList()
   for (const network of networks) {
     const [text = '', prefix] = network.split('/')
@@ -28,10 +29,12 @@ export function trustedProxies(networks: readonly string[]): TrustedProxies {
     // `::ffff:10.0.0.0/104` is 10.0.0.0/8.
     else list.addSubnet(address, Math.max(0, Number(prefix) - (mapped ? 96 : 0)), family)
   }
-  return {
-    none: networks.length === 0,
-    has: (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
-  }
+  return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+}
+
+/** Compiles the addresses and networks of proxies. @throws as `networkList` */
+export function trustedProxies(networks: readonly string[]): TrustedProxies {
+  return { none: networks.length === 0, has: networkList(networks) }
 }
 
 /**

@@ -9,7 +9,8 @@ export interface JsonObject {
 }
 
 /** How an act ended: done, tried and failed (a wrong password), or refused by a rule. */
-export type AuditOutcome = 'success' | 'failure' | 'denied'
+export const AUDIT_OUTCOMES = ['success', 'failure', 'denied'] as const
+export type AuditOutcome = (typeof AUDIT_OUTCOMES)[number]
 
 /**
  * What the log keeps of an act. Who acted, from where and when is added by whoever writes it down.
@@ -42,8 +43,12 @@ export interface AuditLine extends AuditEntry {
 
 /** The log of what was done, by whom. Lines commit with the act they report, or not at all. */
 export interface Audit {
-  /** Inserts lines in the caller's transaction. */
+  /** Inserts lines in the caller's transaction; sent at once, so that it may be awaited later. */
   insert(sql: SQL, lines: readonly AuditLine[]): Promise<void>
+  /** Tells the sealer that lines have been committed. */
+  committed(): void
+  /** Calls `listener` then; returns how to stop that. */
+  onCommitted(listener: () => void): () => void
   /** Writes a line in a transaction of its own: for refusals, which change nothing else. */
   record(line: AuditLine): Promise<void>
 }

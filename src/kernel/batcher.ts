@@ -1,5 +1,6 @@
 import type { SQL } from 'bun'
 import { asFailure, retryDelayMs } from '../../db/transaction.ts'
+import type { AuditEntry, AuditLine } from './audit.ts'
 import type { Emission } from './channel.ts'
 import { Failure } from './errors.ts'
 import type { Outcome } from './execute.ts'
@@ -152,6 +153,7 @@ async function attemptBatch(
   const streams = kernel.streams.batch(connection)
   const emissions: Emission[] = []
   const causes: number[] = []
+  const trail: Trail = []
   const after: (() => void)[] = []
   const ctx: BatchContext = {
     kernel,
@@ -162,14 +164,23 @@ async function attemptBatch(
       emissions.push(emission)
       causes.push(index)
     },
+    audit: (index, entry) => void trail.push({ index, line: lineOf(items, index, entry) }),
     afterCommit: (fn) => void after.push(fn),
   }
   try {
     const begun = pipelined(connection`begin`)
     const results = await handler(ctx, items as never)
     await begun
+    const lines = linesOf(trail, results)
+    // Sent before the commit and awaited after it: if it fails, the commit is a rollback.
+    const written = lines.length === 0 ? undefined : kernel.audit.insert(connection, lines)
+    written?.catch(() => undefined)
     state.committing = true
-    const offsets = await streams.commit(emissions)
+    const offsets = await streams.commit(emissions).catch(async (error: unknown) => {
+      await written
+      throw error
+    })
+    if (written !== undefined) kernel.audit.committed()
     const { outcomes, skip } = outcomesOf(items, results, emissions, causes, offsets)
     streams.publish(emissions, skip)
     for (const fn of after) fn()
@@ -182,6 +193,18 @@ async function attemptBatch(
     streams.release()
     void connection.release()
   }
+}
+
+type Trail = { readonly index: number; readonly line: AuditLine }[]
+
+function lineOf(items: readonly Item[], index: number, entry: AuditEntry): AuditLine {
+  const { actor, request } = items[index] as Item
+  return { ...entry, caller: actor, request }
+}
+
+/** The lines of what has not failed. */
+function linesOf(trail: Trail, results: readonly unknown[]): AuditLine[] {
+  return trail.filter(({ index }) => !(results[index] instanceof Failure)).map(({ line }) => line)
 }
 
 /**
@@ -221,9 +244,11 @@ async function single(
   keyed: Keyed,
 ): Promise<Outcome> {
   let emissions: Emission[] = []
+  let lines: AuditLine[] = []
   let after: (() => void)[] = []
   const outcome = await kernel.db.transaction(async (tx) => {
     emissions = []
+    lines = []
     after = []
     const ctx = { kernel, clock: kernel.clock, tx, ...item } as unknown as WriteContext<never>
     return await answerOnce(kernel, undefined, ctx, item.input, keyed, async () => {
@@ -233,14 +258,17 @@ async function single(
         sql: tx.sql,
         claim: () => undefined,
         emit: (_index, emission) => void emissions.push(emission),
+        audit: (index, entry) => void lines.push(lineOf([item], index, entry)),
         afterCommit: (fn) => void after.push(fn),
       }
       const [result] = await handler(batch, [item as never])
       if (result instanceof Failure) throw result
+      if (lines.length > 0) await kernel.audit.insert(tx.sql, lines)
       if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
       return result
     })
   })
+  if (lines.length > 0) kernel.audit.committed()
   if (emissions.length > 0) kernel.streams.committed()
   for (const fn of after) fn()
   return outcome

@@ -23,10 +23,19 @@ export interface Channel {
    * client with a thousand conversations needs no thousand subscriptions.
    */
   readonly viaMembers: boolean
-  /** Who belongs to it, where its readers may see each other's presence. */
-  readonly members: ((kernel: Kernel, id: string) => Promise<readonly string[]>) | undefined
+  /** Who belongs to it, as a reader may see them, where readers see each other's presence. */
+  readonly members:
+    | ((kernel: Kernel, id: string, viewerId: string) => Promise<readonly Member[]>)
+    | undefined
   /** Whether this user may subscribe to `namespace:id` and read its history and presence. */
   readonly mayRead: (kernel: Kernel, actor: Actor, id: string) => boolean | Promise<boolean>
+}
+
+/** Somebody who belongs to a channel. */
+export interface Member {
+  readonly userId: string
+  /** Shows their presence to whoever looks; else they appear to be offline. */
+  readonly shown: boolean
 }
 
 /** Declares a namespace. */

@@ -1,3 +1,5 @@
+import type { LimitName, SecurityLimitName } from './limits.ts'
+
 /**
  * One table of errors. Clients switch on `code`; the HTTP edge takes `status`, both edges take
  * `retryable`. Adding a failure means adding a row here: nothing else may invent a code.
@@ -12,11 +14,13 @@ export const ERRORS = {
   invalid_credentials: { status: 401, retryable: false, title: 'Invalid credentials' },
   refresh_reused: { status: 401, retryable: false, title: 'Refresh token reused' },
   step_up_required: { status: 401, retryable: false, title: 'Second factor needed' },
+  mfa_code_required: { status: 401, retryable: false, title: 'Sign in with a code as well' },
   invalid_code: { status: 401, retryable: false, title: 'Wrong or used code' },
   mfa_required: { status: 403, retryable: false, title: 'Set up a second factor first' },
   forbidden: { status: 403, retryable: false, title: 'Not allowed' },
   not_found: { status: 404, retryable: false, title: 'Not found' },
   unknown_operation: { status: 404, retryable: false, title: 'Unknown operation' },
+  invalid_link: { status: 410, retryable: false, title: 'Link wrong, used or expired' },
   method_not_allowed: { status: 405, retryable: false, title: 'Method not allowed' },
   not_acceptable: { status: 406, retryable: false, title: 'Not acceptable' },
   conflict: { status: 409, retryable: false, title: 'Conflict' },
@@ -48,6 +52,8 @@ interface FailureExtras {
   readonly retryAfterMs?: number
   /** What `POST auth/mfa/verify` wants, for `step_up_required`. */
   readonly challenge?: string
+  /** Which rate of `limits.ts` was passed, for `rate_limited`. */
+  readonly limit?: LimitName | SecurityLimitName
   readonly cause?: unknown
 }
 
@@ -58,6 +64,7 @@ export class Failure extends Error {
   readonly errors: readonly FieldError[] | undefined
   readonly retryAfterMs: number | undefined
   readonly challenge: string | undefined
+  readonly limit: FailureExtras['limit'] | undefined
 
   constructor(code: ErrorCode, detail?: string, extras: FailureExtras = {}) {
     super(detail ?? ERRORS[code].title, extras.cause === undefined ? {} : { cause: extras.cause })
@@ -65,6 +72,7 @@ export class Failure extends Error {
     this.errors = extras.errors
     this.retryAfterMs = extras.retryAfterMs
     this.challenge = extras.challenge
+    this.limit = extras.limit
   }
 
   get status(): number {

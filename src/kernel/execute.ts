@@ -8,6 +8,7 @@ import {
   type RequestInfo,
   type WriteContext,
 } from './operation.ts'
+import { addressGroup } from './address.ts'
 import { type Batcher, createBatcher } from './batcher.ts'
 import { type ErrorCode, Failure } from './errors.ts'
 import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
@@ -101,7 +102,15 @@ export function createExecutor(kernel: Kernel): Executor {
   const fail = (operation: Operation, call: Call, startMs: number, error: unknown): Failure => {
     const failure = asFailure(kernel, operation, call, error)
     observe(operation, failure.code, startMs)
+    if (REFUSALS.has(failure.code)) noteRefusal(operation, call, failure)
     return failure
+  }
+  // Not waited for by the answer, but by whoever waits until nothing is running any more.
+  const noteRefusal = (operation: Operation, call: Call, failure: Failure) => {
+    const { actor, request } = call
+    if (kernel.limiter.take('refusal', subjectOf(actor, request)) !== 0) return
+    running++
+    void recordRefusal(kernel, operation, call, failure).finally(ended)
   }
   const ended = () => {
     running--
@@ -169,12 +178,19 @@ function authorize(operation: Operation, caller: Caller | null): Caller | null {
   return caller
 }
 
+/** Whose calls count together: an IPv6 customer has more addresses than anybody could count. */
+function subjectOf(actor: Caller | null, { address }: RequestInfo): string {
+  return actor === null ? addressGroup(address) : callerId(actor)
+}
+
 function limit(kernel: Kernel, operation: Operation, { actor, request }: Call): void {
   if (!kernel.config.rateLimits.enabled) return
-  const subject = actor === null ? request.address : callerId(actor)
-  const waitMs = kernel.limiter.take(operation.limit, subject)
+  const waitMs = kernel.limiter.take(operation.limit, subjectOf(actor, request))
   if (waitMs === 0) return
-  throw new Failure('rate_limited', `Too many calls of ${operation.name}`, { retryAfterMs: waitMs })
+  throw new Failure('rate_limited', `Too many calls of ${operation.name}`, {
+    retryAfterMs: waitMs,
+    limit: operation.limit,
+  })
 }
 
 function checkedKey(operation: Operation, key: string | undefined): string | undefined {
@@ -241,6 +257,31 @@ function asFailure(kernel: Kernel, operation: Operation, call: Call, error: unkn
   kernel.log.error('operation failed', report(operation, call, error))
   return new Failure('internal', `Internal error; request ${call.request.id}`)
 }
+
+/** What nobody gets who merely mistypes. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['forbidden', 'mfa_required'])
+
+/** Writes down who was refused what. The refusal is answered, also where this fails. */
+async function recordRefusal(
+  { audit, log }: Kernel,
+  operation: Operation,
+  { actor, request }: Call,
+  { code }: Failure,
+): Promise<void> {
+  try {
+    await audit.record({
+      action: 'access.denied',
+      outcome: 'denied',
+      target: { type: 'operation', id: operation.name },
+      after: { code },
+      caller: actor,
+      request,
+    })
+  } catch (error) {
+    log.error('refusal not in the audit log', { operation: operation.name, error })
+  }
+}
+
 function report(operation: Operation, call: Call, error: unknown) {
   return { operation: operation.name, request_id: call.request.id, error }
 }

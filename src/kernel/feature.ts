@@ -4,6 +4,7 @@ import type { Kernel } from './kernel.ts'
 import type { Operation } from './operation.ts'
 import type { PersonalData } from './personal-data.ts'
 import type { Queue } from './queue.ts'
+import type { ServiceEventType } from './service-event.ts'
 
 /** What a feature brings to the product. Each edge mounts what it needs of it. */
 export interface Feature {
@@ -14,6 +15,8 @@ export interface Feature {
   readonly jobs: readonly Job[]
   /** Durable work: what happens soon, again when it fails. */
   readonly queues: readonly Queue[]
+  /** What services may be told of it, by webhooks. */
+  readonly serviceEvents: readonly ServiceEventType[]
   /** Columns whose values the vault has sealed, so that they are sealed anew with a new key. */
   readonly sealed: readonly SealedColumn[]
   /** What it holds of a person: for their export, and for the closing of their account. */
@@ -51,7 +54,16 @@ export interface PresenceAudience {
 
 /** Declares a feature: a folder and a line in `features.ts`. */
 export function feature(manifest: { name: string } & Partial<Feature>): Feature {
-  return { operations: [], channels: [], events: [], jobs: [], queues: [], sealed: [], ...manifest }
+  return {
+    operations: [],
+    channels: [],
+    events: [],
+    jobs: [],
+    queues: [],
+    serviceEvents: [],
+    sealed: [],
+    ...manifest,
+  }
 }
 
 /** Everything that is mounted, looked up by name. */
@@ -64,6 +76,8 @@ export interface Registry {
   readonly kinds: ReadonlyMap<number, EventType>
   readonly jobs: readonly Job[]
   readonly queues: ReadonlyMap<string, Queue>
+  /** What services may be told, by type. */
+  readonly serviceEvents: ReadonlyMap<string, ServiceEventType>
 }
 
 function add<K, V>(map: Map<K, V>, key: K, value: V, what: string): void {
@@ -78,7 +92,9 @@ export function createRegistry(features: readonly Feature[]): Registry {
   const channels = new Map<string, Channel>()
   const kinds = new Map<number, EventType>()
   const queues = new Map<string, Queue>()
-  for (const { operations: own, channels: spaces, events, queues: lines } of features) {
+  const serviceEvents = new Map<string, ServiceEventType>()
+  for (const { operations: own, channels: spaces, events, queues: lines, ...rest } of features) {
+    for (const type of rest.serviceEvents) add(serviceEvents, type.type, type, 'service event')
     for (const line of lines) add(queues, line.name, line, 'queue')
     for (const operation of own) {
       add(operations, operation.name, operation, 'operation')
@@ -98,5 +114,6 @@ export function createRegistry(features: readonly Feature[]): Registry {
     kinds,
     jobs: features.flatMap((f) => f.jobs),
     queues,
+    serviceEvents,
   }
 }

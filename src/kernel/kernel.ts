@@ -73,6 +73,18 @@ export interface Streams {
   committed(): void
   /** Numbering by a batch handler itself, as the last act of its transaction. */
   batch(sql: SQL): StreamBatch
+  /** Events after an offset, oldest first, at most `limit`: for who follows a stream by itself. */
+  page(channel: string, after: number, limit: number): Promise<StreamPage>
+}
+
+/** A piece of a stream. */
+export interface StreamPage {
+  /** Names the life of the stream: in another one, offsets mean something else. */
+  readonly epoch: string
+  /** The newest offset, 0 before the first event. */
+  readonly top: number
+  /** Offsets grow by one from event to event; the oldest events are forgotten after a while. */
+  readonly events: readonly { readonly offset: number; readonly payload: string }[]
 }
 
 /** The numbering of one batch. */

@@ -122,6 +122,11 @@ export interface WriteContext<A = Actor> extends Context<A> {
   readonly emit: (emission: Emission) => void
   /** Adds a line to the audit log, durable with this very transaction. */
   readonly audit: (entry: AuditEntry) => void
+  /**
+   * Adds a line that is written only if this transaction fails, in one of its own: for refusals
+   * that are found out within it.
+   */
+  readonly auditRefusal: (entry: AuditEntry) => void
   /** Adds a job to a queue, durable with this very transaction. */
   readonly enqueue: <P extends TObject>(
     queue: Queue<P>,
@@ -151,6 +156,8 @@ export interface BatchContext {
   claim(channels: readonly string[]): void
   /** Adds an event caused by item `index`. */
   readonly emit: (index: number, emission: Emission) => void
+  /** Adds a line to the audit log for item `index`; dropped when that item fails. */
+  readonly audit: (index: number, entry: AuditEntry) => void
   readonly afterCommit: (fn: () => void) => void
 }
 
@@ -327,7 +334,10 @@ export function operation<I extends TObject, O extends TSchema, const A extends 
   }
 }
 
-/** Services have neither sockets, which batches are for, nor a second factor. */
+/**
+ * Services have neither sockets, which batches are for, nor a second factor: where both they and
+ * users may ask, it is for `stepUp` to leave services out.
+ */
 function refuseImpossible(
   name: string,
   { access, ...definition }: { access: Access; socket?: boolean; media?: object; raw?: RawBody },
@@ -336,7 +346,9 @@ function refuseImpossible(
   if (socket === true && (media ?? raw) !== undefined) throw new Error(`${name}: REST only`)
   if (access.kind === 'user' && access.scope === undefined) return
   if ('batch' in definition) throw new Error(`${name}: a batch is for signed-in users alone`)
-  if ('stepUp' in definition) throw new Error(`${name}: a service has no second factor`)
+  if ('stepUp' in definition && access.kind !== 'user') {
+    throw new Error(`${name}: only users have a second factor`)
+  }
 }
 
 function formOf<I extends TObject, O extends TSchema, A extends Access>(

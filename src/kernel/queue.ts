@@ -21,7 +21,10 @@ interface Common<P extends TObject> {
   readonly deadlineMs: number
   /** Tries before a job becomes a dead letter. */
   readonly triesMax: number
-  /** Wait after the first failure, doubled after each further one, with jitter; at most an hour. */
+  /**
+   * Wait after the first failure, doubled after each further one, with jitter; at most an hour. A
+   * Failure with `retryAfterMs` may make it longer.
+   */
   readonly backoffMs: number
   /** The payload holds secrets (a link that signs in): it is encrypted at rest. */
   readonly sealed?: boolean
@@ -81,9 +84,31 @@ export function queue<P extends TObject>(name: string, definition: QueueDefiniti
 export interface EnqueueOptions {
   /** Not before so many milliseconds from now. */
   readonly delayMs?: number
-  /** At most one unfinished job of a queue has a key; another with the same one changes nothing. */
+  /**
+   * At most one *waiting* job of a queue has a key; another with the same one adds nothing, except
+   * that it may bring the first try forward. The waiting job then starts after the commit of
+   * whoever enqueued it last. A running one does not count, since it may have begun before what the
+   * new one is about: two jobs with one key may overlap. Of a job that failed and a newer one that
+   * waits, the newer goes on.
+   */
   readonly key?: string
 }
+
+/** Thrown by a handler: trying again is useless, the job becomes a dead letter at once. */
+export class Hopeless extends Error {
+  override readonly name = 'Hopeless'
+}
+
+/** Thrown by a handler: not now, but in `delayMs`; this was no try. */
+export class Postponed extends Error {
+  override readonly name = 'Postponed'
+  readonly delayMs: number
+  constructor(delayMs: number, reason: string) {
+    super(reason)
+    this.delayMs = delayMs
+  }
+}
+
 /** A job on its way into the database. */
 export interface Enqueued extends EnqueueOptions {
   readonly queue: Queue
@@ -96,4 +121,6 @@ export interface Queues {
   insert(sql: SQL, jobs: readonly Enqueued[]): Promise<void>
   /** Tells the worker that jobs have been committed. */
   committed(): void
+  /** Calls `fn` after every `committed`; for the worker. */
+  onCommitted(fn: () => void): void
 }

@@ -18,7 +18,7 @@ const NAMES_MAX = 2_000
 /** Parts of names that are secret wherever they stand. */
 const SECRET_PART = new RegExp(
   'passw|passphrase|token|secret|authori[sz]|cookie|mnemonic|ticket|macaroon|credential|refresh|' +
-    'apikey|privatekey|preimage|ciphertext',
+    'apikey|privatekey|preimage|ciphertext|stepup|otpauth',
 )
 /** Words that are secret when they stand alone in a name such as `mfa_code`. */
 const SECRET_WORD = /(?:^|[^a-z0-9])(?:keys?|codes?|[ht]?otp|seeds?|pin|jwt|payload)(?:$|[^a-z0-9])/
@@ -54,18 +54,19 @@ export function isSecretName(name: string): boolean {
 }
 
 /** The cheap question whether any of `SECRET_FORMS` can match. */
-const SUSPICIOUS = /[?&]|bearer|basic|eyJ|:\/\/|\$2|\$argon2|-----BEGIN/i
+const SUSPICIOUS = /[?&#]|bearer|basic|eyJ|:\/\/|\$2|\$argon2|-----BEGIN|rialto_[\da-f]{16}_/i
 
 // Each starts a match only where a run of its characters starts, so that no text is slow to search.
 const SECRET_FORMS: [RegExp, string][] = [
   [
-    /([?&][\w.-]*(?:token|ticket|secret|key|code|passw\w*|refresh|otp|signature)=)[^&\s"'#]*/gi,
+    /([?&#][\w.-]*(?:token|ticket|secret|key|code|passw\w*|refresh|otp|signature)=)[^&\s"'#]*/gi,
     '$1',
   ],
   [/\b((?:bearer|basic)[.\s]\s*)[\w.~+/=-]{8,}/gi, '$1'],
   [/()(?<![\w-])eyJ[\w-]{4,}\.[\w-]+\.?[\w-]*/g, '$1'],
   [/((?<![\w+.-])[a-z][\w+.-]*:\/\/[^\s:@/]{0,256}:)[^\s/]{1,256}(?=@)/gi, '$1'],
   [/()\$(?:argon2\w*|2[aby])\$[^\s"']+/g, '$1'],
+  [/(rialto_[\da-f]{16}_)[\da-f]+/gi, '$1'],
   [/(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^]*?(?:-----END|$)/g, '$1'],
 ]
 

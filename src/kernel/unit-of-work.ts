@@ -20,7 +20,9 @@ export async function unitOfWork<A extends Caller | null, T>(
   let lines: AuditLine[] = []
   let jobs: Enqueued[] = []
   let after: (() => void)[] = []
-  const result = await kernel.db.transaction(async (tx) => {
+  let refusals: AuditLine[] = []
+  const running = kernel.db.transaction(async (tx) => {
+    refusals = []
     emissions = []
     lines = []
     jobs = []
@@ -33,18 +35,33 @@ export async function unitOfWork<A extends Caller | null, T>(
       tx,
       emit: (emission) => void emissions.push(emission),
       audit: (entry: AuditEntry) => void lines.push({ ...entry, caller: actor, request }),
+      auditRefusal: (entry) => void refusals.push({ ...entry, caller: actor, request }),
       enqueue: (queue, payload, options) => void jobs.push({ ...options, queue, payload }),
       afterCommit: (fn) => void after.push(fn),
     })
     if (jobs.length > 0) await kernel.queues.insert(tx.sql, jobs)
-    if (lines.length > 0) await kernel.audit.insert(tx.sql, lines)
     if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
+    if (lines.length > 0) tx.withCommit(kernel.audit.insert(tx.sql, lines))
     return done
   })
+  const result = await running.catch(async (error: unknown) => {
+    for (const line of refusals) await recordRefusal(kernel, line)
+    throw error
+  })
   if (emissions.length > 0) kernel.streams.committed()
+  if (lines.length > 0) kernel.audit.committed()
   if (jobs.length > 0) kernel.queues.committed()
   for (const fn of after) fn()
   return result
+}
+
+/** The refusal is answered, also when nobody can write it down. */
+async function recordRefusal(kernel: Kernel, line: AuditLine): Promise<void> {
+  try {
+    await kernel.audit.record(line)
+  } catch (error) {
+    kernel.log.error('refusal not in the audit log', { action: line.action, error })
+  }
 }
 
 /** The request of work that nobody has asked for: jobs, and what happens at start. */

@@ -1,7 +1,7 @@
 import { userChannel } from '../auth/channels.ts'
 import { channel, event } from '../kernel/channel.ts'
 import { t, Uuid } from '../kernel/schema.ts'
-import { Conversations } from './conversations.ts'
+import { Conversations, isShown } from './conversations.ts'
 import { Message, PresenceOutput, ReadReceipt, Typing } from './shapes.ts'
 import { messageText } from './store.ts'
 
@@ -14,9 +14,14 @@ export const conversationChannel = channel('conversation', {
     const pair = await kernel.use(Conversations).byId(id)
     return pair !== undefined && (pair.userA === actor.userId || pair.userB === actor.userId)
   },
-  async members(kernel, id) {
+  async members(kernel, id, viewerId) {
     const pair = await kernel.use(Conversations).byId(id)
-    return pair === undefined ? [] : [pair.userA, pair.userB]
+    if (pair === undefined) return []
+    const shown = async (userId: string) => ({
+      userId,
+      shown: userId === viewerId || (await isShown(kernel, pair, userId)),
+    })
+    return await Promise.all([pair.userA, pair.userB].map(shown))
   },
 })
 

@@ -1,12 +1,13 @@
+import { badCursor, encodeCursor, pageOf, placeOfCursor } from '../kernel/cursor.ts'
 import { Failure } from '../kernel/errors.ts'
-import { isUuid } from '../kernel/ids.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { type Actor, operation, user } from '../kernel/operation.ts'
 import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../kernel/schema.ts'
 import { typingEvent } from './channels.ts'
-import { Conversations, otherSide, type Pair } from './conversations.ts'
+import { Conversations, isShown } from './conversations.ts'
+import { inTouch, otherSide, type Pair } from './pairs.ts'
 import { ConversationItem, Message, PresenceOutput, STATUSES } from './shapes.ts'
-import { lastSeenOf, listConversations, listMessages, sharePair } from './store.ts'
+import { lastSeenOf, listConversations, listMessages } from './store.ts'
 
 /** The caller's conversations, newest first. */
 export const conversationsList = operation('conversations.list', {
@@ -17,12 +18,13 @@ export const conversationsList = operation('conversations.list', {
   input: input(pageFields),
   output: page(ConversationItem),
   async run({ kernel, actor }, { limit = 50, cursor }) {
-    const after = cursor === undefined ? undefined : conversationCursor(cursor)
+    const after = placeOfCursor(cursor)
     const rows = await listConversations(kernel, actor.userId, limit + 1, after)
-    const shown = rows.slice(0, limit)
-    const last = rows.length > limit ? shown.at(-1) : undefined
+    const { items, next_cursor } = pageOf(rows, limit, ({ at, id }) =>
+      encodeCursor([at.toISOString(), id]),
+    )
     return {
-      items: shown.map((row) => ({
+      items: items.map((row) => ({
         id: row.id,
         participant_id: row.participant_id,
         participant_name: row.participant_name,
@@ -30,9 +32,9 @@ export const conversationsList = operation('conversations.list', {
         last_message: null,
         last_message_time: row.last_message_time?.toISOString() ?? null,
         unread_count: row.unread_count,
-        participant_status: kernel.presence.status(row.participant_id),
+        participant_status: row.shown ? kernel.presence.status(row.participant_id) : 'offline',
       })),
-      next_cursor: last === undefined ? null : encodeCursor([last.at.toISOString(), last.id]),
+      next_cursor,
     }
   },
 })
@@ -48,7 +50,8 @@ export const conversationMessages = operation('conversations.messages', {
   async run({ kernel, actor }, { conversation_id, limit = 50, cursor }) {
     const pair = await ownPair(kernel, actor, conversation_id)
     const before = cursor === undefined ? undefined : messageCursor(cursor)
-    const { items, last } = await listMessages(kernel, pair.number, limit, before)
+    const whose = { conversation: pair.number, viewerId: actor.userId }
+    const { items, last } = await listMessages(kernel, whose, limit, before)
     return { items, next_cursor: last === undefined ? null : encodeCursor([String(last)]) }
   },
 })
@@ -67,6 +70,7 @@ export const typing = operation('typing_indicator', {
     const tell = (known: Pair) => {
       const other = otherSide(known, actor.userId)
       if (other === undefined) throw noConversation()
+      if (!inTouch(known)) return {}
       const timestamp = clock.iso()
       const payload = { user_id: actor.userId, conversation_id: id, is_typing, timestamp }
       kernel.announcer.tell(other, typingEvent, id, payload)
@@ -112,6 +116,9 @@ export const presenceMine = operation('presence.mine', {
 /** Presence of somebody with whom the caller shares a conversation. */
 export const presenceGet = operation('presence.get', {
   summary: 'Presence of somebody you share a conversation with',
+  description:
+    'People show their presence to those whom they have written to, unless one has blocked the ' +
+    'other; to everybody else they appear to be offline.',
   rest: 'GET /users/:user_id/presence',
   access: user(),
   limit: 'read',
@@ -119,8 +126,14 @@ export const presenceGet = operation('presence.get', {
   output: PresenceOutput,
   async run({ kernel, actor, clock }, input) {
     const user_id = input.user_id.toLowerCase()
-    if (user_id !== actor.userId && !(await sharePair(kernel, actor.userId, user_id))) {
-      throw new Failure('not_found', 'You share no conversation with such a user')
+    if (user_id !== actor.userId) {
+      const pair = await kernel.use(Conversations).byUsers(actor.userId, user_id)
+      if (pair === undefined) {
+        throw new Failure('not_found', 'You share no conversation with such a user')
+      }
+      if (!(await isShown(kernel, pair, user_id))) {
+        return { user_id, status: 'offline' as const, last_seen: null }
+      }
     }
     const status = kernel.presence.status(user_id)
     // By the status, not by connections: who appears to be offline must not be given away.
@@ -136,21 +149,6 @@ async function ownPair(kernel: Kernel, actor: Actor, id: string): Promise<Pair> 
   const pair = await kernel.use(Conversations).byId(id.toLowerCase())
   if (pair === undefined || otherSide(pair, actor.userId) === undefined) throw noConversation()
   return pair
-}
-
-function encodeCursor(parts: readonly string[]): string {
-  return Buffer.from(parts.join(' ')).toString('base64url')
-}
-const badCursor = () =>
-  new Failure('validation_failed', 'Not a cursor of this list', {
-    errors: [{ path: '/cursor', message: 'Take it from next_cursor' }],
-  })
-
-function conversationCursor(cursor: string): { at: string; id: string } {
-  const [at = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ')
-  if (!/^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/.test(at) || Number.isNaN(Date.parse(at))) throw badCursor()
-  if (!isUuid(id)) throw badCursor()
-  return { at, id }
 }
 
 function messageCursor(cursor: string): number {

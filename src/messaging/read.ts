@@ -4,6 +4,8 @@ import { Failure } from '../kernel/errors.ts'
 import { type BatchContext, type BatchItem, operation, user } from '../kernel/operation.ts'
 import { input, type Static, t, Uuid } from '../kernel/schema.ts'
 import { receiptEvent } from './channels.ts'
+import { Conversations } from './conversations.ts'
+import { inTouch } from './pairs.ts'
 import type { ReadReceipt } from './shapes.ts'
 
 const ReadInput = input({
@@ -107,14 +109,22 @@ async function markAll(
   const counts = new Map<Wanted, number>()
   if (pairs.length === 0) return counts
   const timestamp = ctx.clock.iso()
+  const known = await ctx.kernel
+    .use(Conversations)
+    .load(ctx.sql, [...new Set(pairs.map(([, found]) => found.conversation_id))])
+  const isTold = ({ conversation_id }: Found) => {
+    const pair = known.get(conversation_id)
+    return pair !== undefined && inTouch(pair)
+  }
   const list = (values: readonly (string | number | boolean)[]) => `{${values.join(',')}}`
   const rows = await ctx.sql<{ conversation: number; number: number }[]>`
     with u as (
       select * from unnest(${list(pairs.map(([, f]) => f.conversation))}::text::bigint[],
         ${list(pairs.map(([, f]) => f.number))}::text::bigint[],
         ${list(pairs.map(([, f]) => f.sender_id))}::text::uuid[],
-        ${list(pairs.map(([w]) => w.conversationId !== undefined))}::text::boolean[])
-        as u(conversation, number, sender, up_to)),
+        ${list(pairs.map(([w]) => w.conversationId !== undefined))}::text::boolean[],
+        ${list(pairs.map(([, f]) => isTold(f)))}::text::boolean[])
+        as u(conversation, number, sender, up_to, told)),
     unread as (
       select m.conversation, m.number from messages m
       where m.read_at is null and exists (
@@ -122,7 +132,9 @@ async function markAll(
           and (u.number = m.number or (u.up_to and m.number < u.number)))
         and m.conversation in (select conversation from u)
       order by m.conversation, m.number for no key update)
-    update messages m set read_at = ${timestamp}::text::timestamptz
+    update messages m set read_at = case
+      when m.conversation in (select conversation from u where told)
+      then ${timestamp}::text::timestamptz else '-infinity' end
     from unread where m.conversation = unread.conversation and m.number = unread.number
     returning m.conversation::float8 as conversation, m.number::float8 as number`
   // Two items may cover the same message: the first of them has read it.
@@ -135,12 +147,17 @@ async function markAll(
     let count = 0
     for (const r of own) if (marked.delete(`${r.conversation}/${r.number}`)) count++
     counts.set(one, count)
-    if (count > 0) announce(ctx, one, row, timestamp)
+    if (count > 0) announce(ctx, one, row, { timestamp, isTold: isTold(row) })
   }
   return counts
 }
 
-function announce(ctx: BatchContext, one: Wanted, row: Found, timestamp: string): void {
+function announce(
+  ctx: BatchContext,
+  one: Wanted,
+  row: Found,
+  { timestamp, isTold }: { timestamp: string; isTold: boolean },
+): void {
   const receipt: ReadReceipt = {
     message_id: one.messageId.toLowerCase(),
     conversation_id: row.conversation_id,
@@ -148,6 +165,6 @@ function announce(ctx: BatchContext, one: Wanted, row: Found, timestamp: string)
     timestamp,
     up_to: one.conversationId !== undefined,
   }
-  ctx.emit(one.index, emission(receiptEvent, row.sender_id, receipt))
+  if (isTold) ctx.emit(one.index, emission(receiptEvent, row.sender_id, receipt))
   ctx.emit(one.index, emission(receiptEvent, one.readerId, receipt))
 }

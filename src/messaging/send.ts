@@ -6,7 +6,18 @@ import { uuidv7 } from '../kernel/ids.ts'
 import { type BatchContext, type BatchItem, operation, user } from '../kernel/operation.ts'
 import type { Static } from '../kernel/schema.ts'
 import { messageEvent } from './channels.ts'
-import { Conversations, findOrCreate, type Pair, pairKey } from './conversations.ts'
+import { Conversations } from './conversations.ts'
+import {
+  blocksAmong,
+  findOrCreate,
+  havingWritten,
+  inTouch,
+  markWrote,
+  type Pair,
+  pairKey,
+  sideOf,
+  type Wish,
+} from './pairs.ts'
 import { type Message, MessageInput, SentMessage } from './shapes.ts'
 import { findSent, insertMessages, messageKey, type NewMessage } from './store.ts'
 
@@ -18,7 +29,8 @@ export const sendMessage = operation('message', {
   description:
     'Creates the conversation with the first message. The same id again is the same message; ' +
     'the same id with other content is a conflict. Fields that the schema does not know are ' +
-    'refused, so that no content can slip in.',
+    'refused, so that no content can slip in. Somebody who has blocked you or closed their ' +
+    'account cannot be reached: `forbidden`.',
   rest: 'POST /messages',
   status: 201,
   access: user(),
@@ -38,10 +50,11 @@ interface Candidate {
 
 async function send(ctx: BatchContext, items: readonly BatchItem<MessageInput>[]) {
   const results = new Array<Sent | Failure>(items.length)
-  const pairs = await pairsOf(ctx, items)
+  const age = ctx.kernel.use(Conversations).age()
+  const between = await pairsOf(ctx, items, age)
   const candidates: Candidate[] = []
   for (const [index, item] of items.entries()) {
-    const made = candidate(index, item, pairs)
+    const made = candidate(index, item, between)
     if (made instanceof Failure) results[index] = made
     else candidates.push(made)
   }
@@ -54,6 +67,7 @@ async function send(ctx: BatchContext, items: readonly BatchItem<MessageInput>[]
     timestamp,
   )
   ctx.claim(candidates.flatMap((c) => [channelOf(c.row.senderId), channelOf(c.recipientId)]))
+  await noteFirst(ctx, candidates, age)
   const numbers = new Map<string, number>()
   for (const row of await inserting) numbers.set(messageKey(row.id, row.sender_id), row.number)
 
@@ -75,39 +89,71 @@ async function send(ctx: BatchContext, items: readonly BatchItem<MessageInput>[]
 
 const channelOf = (userId: string) => `${userChannel.namespace}:${userId}`
 
+/** What there is between the people of a batch. */
+interface Between {
+  /** By `pairKey`. */
+  readonly pairs: ReadonlyMap<string, Pair>
+  /** Of those who have no conversation: who has blocked whom. */
+  readonly blocks: readonly Wish[]
+}
+
 /** The conversations of a batch: remembered ones, and in one go those that are not. */
 async function pairsOf(
   ctx: BatchContext,
   items: readonly BatchItem<MessageInput>[],
-): Promise<Map<string, Pair>> {
+  age: number,
+): Promise<Between> {
   const table = ctx.kernel.use(Conversations)
-  const found = new Map<string, Pair>()
-  const missing = new Map<string, readonly [string, string]>()
+  const pairs = new Map<string, Pair>()
+  const missing = new Map<string, Wish>()
   for (const { actor, input } of items) {
     const recipientId = input.recipient_id.toLowerCase()
     if (recipientId === actor.userId) continue
     const pair = table.between(actor.userId, recipientId)
     const key = pairKey(actor.userId, recipientId)
     if (pair === undefined) missing.set(key, [actor.userId, recipientId])
-    else found.set(key, pair)
+    else pairs.set(key, pair)
   }
-  if (missing.size > 0) {
-    const made = await findOrCreate(ctx.sql, [...missing.values()])
-    for (const [key, pair] of made) found.set(key, pair)
-    ctx.afterCommit(() => table.remember([...made.values()]))
+  if (missing.size === 0) return { pairs, blocks: [] }
+  const made = await findOrCreate(ctx.sql, [...missing.values()])
+  ctx.afterCommit(() => table.remember([...made.values()], age))
+  for (const [key, pair] of made) {
+    pairs.set(key, pair)
+    missing.delete(key)
   }
-  return found
+  const blocks = missing.size === 0 ? [] : await blocksAmong(ctx.sql, [...missing.values()])
+  return { pairs, blocks }
+}
+
+/** The same for blocks and for closed accounts: a block is told to nobody. */
+const unreachable = () => new Failure('forbidden', 'This person cannot be reached')
+const youBlock = () => new Failure('forbidden', 'You have blocked this person')
+
+/** Why somebody may not write in a conversation; undefined when they may. */
+function refusalOf(pair: Pair, senderId: string): Failure | undefined {
+  if (sideOf(pair, senderId).blocks) return youBlock()
+  return inTouch(pair) ? undefined : unreachable()
+}
+
+/** Why there is no conversation between two people. */
+function noPair(blocks: readonly Wish[], senderId: string, recipientId: string): Failure {
+  const blocking = (by: string, whom: string) => blocks.some(([b, w]) => b === by && w === whom)
+  if (blocking(senderId, recipientId)) return youBlock()
+  if (blocking(recipientId, senderId)) return unreachable()
+  return new Failure('not_found', 'There is no such recipient')
 }
 
 function candidate(
   index: number,
   { actor, input }: BatchItem<MessageInput>,
-  pairs: ReadonlyMap<string, Pair>,
+  { pairs, blocks }: Between,
 ): Candidate | Failure {
   const recipientId = input.recipient_id.toLowerCase()
   if (recipientId === actor.userId) return invalid('/recipient_id', 'You cannot write to yourself')
   const pair = pairs.get(pairKey(actor.userId, recipientId))
-  if (pair === undefined) return new Failure('not_found', 'There is no such recipient')
+  if (pair === undefined) return noPair(blocks, actor.userId, recipientId)
+  const refusal = refusalOf(pair, actor.userId)
+  if (refusal !== undefined) return refusal
   if (input.conversation_id !== undefined && input.conversation_id.toLowerCase() !== pair.id) {
     return invalid('/conversation_id', 'Not the conversation with this recipient')
   }
@@ -119,6 +165,23 @@ function candidate(
     sessionId: input.session_id ?? null,
   }
   return { index, pair, row, recipientId }
+}
+
+/** Whoever writes to somebody for the first time shows them their presence from now on. */
+async function noteFirst(
+  ctx: BatchContext,
+  candidates: readonly Candidate[],
+  age: number,
+): Promise<void> {
+  const first = candidates.filter(({ pair, row }) => !sideOf(pair, row.senderId).wrote)
+  if (first.length === 0) return
+  const sides = first.map(({ pair, row }) => ({ pair, senderId: row.senderId }))
+  await markWrote(ctx.sql, sides)
+  const noted = new Map<string, Pair>()
+  for (const { pair, senderId } of sides) {
+    noted.set(pair.id, havingWritten(noted.get(pair.id) ?? pair, senderId))
+  }
+  ctx.afterCommit(() => ctx.kernel.use(Conversations).remember([...noted.values()], age))
 }
 
 function invalid(path: string, message: string): Failure {

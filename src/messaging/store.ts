@@ -1,6 +1,7 @@
 import type { SQL } from 'bun'
 import { pipelined } from '../kernel/batcher.ts'
 import type { Kernel } from '../kernel/kernel.ts'
+import { blocksSql } from '../safety/index.ts'
 import { type Message, MESSAGE_TYPES, type MessageType } from './shapes.ts'
 
 /** A message row joined with its pair. */
@@ -18,9 +19,14 @@ interface MessageRow {
   readonly number: number
 }
 
-const SELECT = `
+/** Whether a message `m` is read, as its sender is told: see `messages` in db/schema. */
+const TOLD = `coalesce(m.read_at > '-infinity', false)`
+
+/** Messages `m` as `viewer`, an SQL expression of an id, sees them. */
+const select = (viewer: string) => `
   select m.id, c.id as conversation_id, m.sender_id, c.user_a, c.user_b, m.message_type,
-    m.session_id, m.created_at, m.read_at is not null as is_read,
+    m.session_id, m.created_at,
+    case m.sender_id when ${viewer} then ${TOLD} else m.read_at is not null end as is_read,
     m.conversation::float8 as conversation, m.number::float8 as number
   from messages m join conversations c on c.number = m.conversation`
 
@@ -86,7 +92,7 @@ export async function findSent(
   ids: readonly (readonly [id: string, senderId: string])[],
 ): Promise<Map<string, Message>> {
   const rows = await sql.unsafe<MessageRow[]>(
-    `${SELECT} join unnest($1::text::uuid[], $2::text::uuid[]) u(id, s)
+    `${select('m.sender_id')} join unnest($1::text::uuid[], $2::text::uuid[]) u(id, s)
        on m.id = u.id and m.sender_id = u.s`,
     [`{${ids.map(([id]) => id).join(',')}}`, `{${ids.map(([, sender]) => sender).join(',')}}`],
   )
@@ -104,21 +110,27 @@ export const messageText = `(
     || '","timestamp":"'
     || to_char(m.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
     || '","session_id":' || coalesce('"' || m.session_id || '"', 'null')
-    || ',"is_read":' || case when m.read_at is null then 'false' else 'true' end || '}'
+    || ',"is_read":' || case when ${TOLD} then 'true' when m.read_at is null
+        or (select channel from stream_heads where id = e.head) = 'user:' || m.sender_id
+      then 'false' else 'true' end || '}'
   from messages m join conversations c on c.number = m.conversation
   where m.conversation = e.ref_a and m.number = e.ref_b)`
 
-/** A page of a conversation's messages, newest first, before the message of that number. */
+/**
+ * A page of a conversation's messages as `viewerId` sees them, newest first, before the message of
+ * that number.
+ */
 export async function listMessages(
   kernel: Kernel,
-  conversation: number,
+  { conversation, viewerId }: { conversation: number; viewerId: string },
   limit: number,
   before: number | undefined,
 ): Promise<{ items: Message[]; last: number | undefined }> {
   const rows = await kernel.db.read((sql) =>
     sql.unsafe<MessageRow[]>(
-      `${SELECT} where m.conversation = $1 and m.number < $2 order by m.number desc limit $3`,
-      [conversation, before ?? Number.MAX_SAFE_INTEGER, limit + 1],
+      `${select('$4')} where m.conversation = $1 and m.number < $2
+      order by m.number desc limit $3`,
+      [conversation, before ?? Number.MAX_SAFE_INTEGER, limit + 1, viewerId],
     ),
   )
   const shown = rows.slice(0, limit)
@@ -136,6 +148,8 @@ export interface ConversationRow {
   readonly participant_avatar: string | null
   readonly last_message_time: Date | null
   readonly unread_count: number
+  /** The participant shows their presence. */
+  readonly shown: boolean
   /** What the list is ordered by. */
   readonly at: Date
 }
@@ -150,12 +164,13 @@ export async function listConversations(
   limit: number,
   after: { at: string; id: string } | undefined,
 ): Promise<ConversationRow[]> {
-  return await kernel.db.read(
-    (sql) => sql<ConversationRow[]>`
-      with mine as (
-        select id, number, user_b as other, created_at from conversations where user_a = ${userId}
+  return await kernel.db.read((sql) =>
+    sql.unsafe<ConversationRow[]>(
+      `with mine as (
+        select id, number, user_b as other, b_wrote as wrote, created_at
+        from conversations where user_a = $1
         union all
-        select id, number, user_a, created_at from conversations where user_b = ${userId}),
+        select id, number, user_a, a_wrote, created_at from conversations where user_b = $1),
       dated as (
         select mine.*, last.created_at as last, coalesce(last.created_at, mine.created_at) as at
         from mine left join lateral (
@@ -164,33 +179,29 @@ export async function listConversations(
       select d.id, d.other as participant_id, coalesce(u.name, u.username) as participant_name,
         u.avatar as participant_avatar, d.last as last_message_time, d.at,
         (select count(*)::int from messages m where m.conversation = d.number
-           and m.sender_id = d.other and m.read_at is null) as unread_count
+           and m.sender_id = d.other and m.read_at is null) as unread_count,
+        d.wrote and not ${blocksSql('$1', 'd.other')} and not ${blocksSql('d.other', '$1')} as shown
       from dated d join users u on u.id = d.other
-      where ${after === undefined}
-        or (d.at, d.id) < (${after?.at ?? null}::text::timestamptz, ${after?.id ?? null}::uuid)
-      order by d.at desc, d.id desc limit ${limit}`,
+      where $2::text is null or (d.at, d.id) < ($2::text::timestamptz, $3::uuid)
+      order by d.at desc, d.id desc limit $4`,
+      [userId, after?.at ?? null, after?.id ?? null, limit],
+    ),
   )
 }
 
-/** Everyone who shares a conversation with one of these users. */
+/** To whom these users show their presence: whom they have written to, where nobody blocks. */
 export async function peersOf(kernel: Kernel, userIds: readonly string[]) {
-  const ids = `{${userIds.join(',')}}`
-  return await kernel.db.read(
-    (sql) => sql<{ userId: string; peerId: string; channelId: string }[]>`
-      select user_a as "userId", user_b as "peerId", id as "channelId"
-      from conversations where user_a = any(${ids}::text::uuid[])
+  const unblocked = `not ${blocksSql('user_a', 'user_b')} and not ${blocksSql('user_b', 'user_a')}`
+  return await kernel.db.read((sql) =>
+    sql.unsafe<{ userId: string; peerId: string; channelId: string }[]>(
+      `select user_a as "userId", user_b as "peerId", id as "channelId" from conversations
+      where user_a = any($1::text::uuid[]) and a_wrote and ${unblocked}
       union all
-      select user_b, user_a, id from conversations where user_b = any(${ids}::text::uuid[])`,
+      select user_b, user_a, id from conversations
+      where user_b = any($1::text::uuid[]) and b_wrote and ${unblocked}`,
+      [`{${userIds.join(',')}}`],
+    ),
   )
-}
-
-/** Whether two users share a conversation. */
-export async function sharePair(kernel: Kernel, one: string, other: string): Promise<boolean> {
-  const [a, b] = one < other ? [one, other] : [other, one]
-  const rows = await kernel.db.read(
-    (sql) => sql`select 1 from conversations where user_a = ${a}::uuid and user_b = ${b}::uuid`,
-  )
-  return rows.length > 0
 }
 
 /** When somebody was last connected. */
@@ -199,4 +210,18 @@ export async function lastSeenOf(kernel: Kernel, userId: string): Promise<Date |
     (sql) => sql<{ at: Date }[]>`select at from last_seen where user_id = ${userId}`,
   )
   return row?.at
+}
+
+/** Which of these messages somebody had from somebody. */
+export async function receivedFrom(
+  sql: SQL,
+  { by, from, ids }: { by: string; from: string; ids: readonly string[] },
+): Promise<ReadonlySet<string>> {
+  if (ids.length === 0) return new Set()
+  const [a, b] = by < from ? [by, from] : [from, by]
+  const rows = (await sql`
+    select m.id from messages m join conversations c on c.number = m.conversation
+    where m.id = any(${`{${ids.join(',')}}`}::text::uuid[]) and m.sender_id = ${from}
+      and c.user_a = ${a} and c.user_b = ${b}`) as { id: string }[]
+  return new Set(rows.map(({ id }) => id))
 }

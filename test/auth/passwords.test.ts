@@ -1,7 +1,8 @@
-import { afterEach, expect, spyOn, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from 'bun:test'
 import { Passwords } from '../../src/auth/passwords.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
-import { failure } from './setup.ts'
+import { median } from '../support/wait.ts'
+import { failure, identity } from './setup.ts'
 
 const passwords = () => Passwords.create({} as Kernel)
 
@@ -99,4 +100,73 @@ test('a hash that fails gives its place back', async () => {
     expect(error).toBeInstanceOf(Error)
   }
   expect(await own.verify('x', null)).toBe('wrong')
+})
+
+describe('what a name of nobody is compared with', () => {
+  let world: Awaited<ReturnType<typeof identity>>
+  beforeAll(async () => {
+    world = await identity()
+  })
+  afterAll(() => world.close())
+
+  /** The kinds of hashes that logins of names nobody has are compared with. */
+  async function kinds(own: Passwords, names: readonly string[]): Promise<string[]> {
+    const verify = spyOn(Bun.password, 'verify').mockResolvedValue(false)
+    try {
+      for (const name of names) await own.verify('a guess', null, name)
+      return verify.mock.calls.map(([, hash]) => (hash as string).slice(0, 7))
+    } finally {
+      verify.mockRestore()
+    }
+  }
+  const names = Array.from({ length: 400 }, (_, i) => `nobody-${i}@example.org`)
+
+  test('is Argon2id where all accounts have that', async () => {
+    await world.person('modern')
+    const found = await kinds(Passwords.create(world.kernel), names)
+    expect(new Set(found)).toEqual(new Set(['$argon2']))
+  })
+
+  test('is of an older system as often as accounts are, and the same at every try', async () => {
+    const { sql } = world.kernel.db
+    const old = await Bun.password.hash('old', { algorithm: 'bcrypt', cost: 4 })
+    for (let i = 0; i < 3; i++) {
+      const { user } = await world.person(`legacy-${i}`)
+      await sql`update users set password_hash = ${old} where id = ${user.id}`
+    }
+    // Three of four.
+    const own = Passwords.create(world.kernel)
+    const found = await kinds(own, names)
+    const older = found.filter((kind) => kind === '$2b$04$').length / names.length
+    expect(older).toBeGreaterThan(0.6)
+    expect(older).toBeLessThan(0.9)
+    expect(await kinds(own, names)).toEqual(found)
+    // The hash is a real one, that fits nothing.
+    const [name] = names.filter((_, i) => found[i] === '$2b$04$')
+    expect(await own.verify('old', null, name)).toBe('wrong')
+  })
+
+  test('takes as long as what accounts have, so that time does not tell who has one', async () => {
+    const own = Passwords.create(world.kernel)
+    const { sql } = world.kernel.db
+    // bcrypt of cost 6 takes a tenth of what Argon2id does: far enough apart on a busy machine.
+    const old = await Bun.password.hash('old', { algorithm: 'bcrypt', cost: 6 })
+    await sql`update users set password_hash = ${old} where password_hash like '$2%'`
+    const found = await kinds(own, names)
+    const stranger = names[found.indexOf('$2b$06$')]
+    const time = async (hash: string | null, name?: string) => {
+      const startMs = performance.now()
+      await own.verify('a guess', hash, name)
+      return performance.now() - startMs
+    }
+    const times: [known: number, unknown: number, naive: number][] = []
+    for (let i = 0; i < 15; i++) {
+      times.push([await time(old, 'legacy-0'), await time(null, stranger), await time(null)])
+    }
+    const [known, unknown, naive] = [0, 1, 2].map((i) => median(times.map((row) => row[i] ?? 0)))
+    const apart = (a = 0, b = 0) => Math.max(a, b) / Math.min(a, b)
+    expect(apart(known, unknown)).toBeLessThan(2)
+    // The control: with the one stand-in that there was, accounts of older systems stood out.
+    expect(apart(known, naive)).toBeGreaterThan(2)
+  })
 })

@@ -1,12 +1,17 @@
 import { Authenticator, authFeature } from '../../src/auth/index.ts'
 import type { SignedIn } from '../../src/auth/shapes.ts'
 import { Failure } from '../../src/kernel/errors.ts'
+import type { Feature } from '../../src/kernel/feature.ts'
 import type { Caller } from '../../src/kernel/operation.ts'
+import { mailFeature } from '../../src/mail/index.ts'
 import { testKernel, type TestKernelOptions } from '../support/kernel.ts'
 
 /** Identity on a fresh database, and the calls that its tests make all the time. */
-export async function identity(options: Omit<TestKernelOptions, 'features'> = {}) {
-  const world = await testKernel({ features: [authFeature], ...options })
+export async function identity(
+  options: Omit<TestKernelOptions, 'features'> & { more?: readonly Feature[] } = {},
+) {
+  const { more = [], ...rest } = options
+  const world = await testKernel({ features: [authFeature, mailFeature, ...more], ...rest })
   const { kernel, executor } = world
   let calls = 0
 
@@ -17,6 +22,7 @@ export async function identity(options: Omit<TestKernelOptions, 'features'> = {}
     input: unknown,
     key?: string,
     stepUp?: string,
+    from: { address?: string; userAgent?: string } = {},
   ): Promise<T> {
     const operation = kernel.registry.operations.get(name)
     if (operation === undefined) throw new Error(`no operation ${name}`)
@@ -32,6 +38,7 @@ export async function identity(options: Omit<TestKernelOptions, 'features'> = {}
         address: `10.0.${calls >> 8}.${calls & 255}`,
         userAgent: 'test device',
         connectionId: undefined,
+        ...from,
       },
     })
     return outcome.output as T

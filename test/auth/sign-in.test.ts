@@ -36,9 +36,11 @@ test('registering answers with tokens that work and the whole account', async ()
     token_type: 'Bearer',
     expires_at: expect.any(String),
     session_id: expect.any(String),
+    device_token: expect.stringMatching(/^[\w-]{43}$/),
     user: {
       id: expect.any(String),
       email: 'Ann@Example.org',
+      email_verified: false,
       username: 'Ann.A',
       name: 'Ann A.',
       avatar: 'https://example.org/ann.png',

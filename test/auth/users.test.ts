@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { Account, Profile } from '../../src/auth/shapes.ts'
-import { findProfiles } from '../../src/auth/users.ts'
 import type { Actor } from '../../src/kernel/operation.ts'
 import { failure, identity, password } from './setup.ts'
 
@@ -125,63 +124,4 @@ test('only administrators create accounts for others, with the roles they say', 
   expect(made).toMatchObject({ email: input.email, username: 'made', roles: input.roles as never })
   expect(await world.call<Account>('users.create', admin, input, 'key-1')).toEqual(made)
   await world.call('auth.login', null, { email: input.email, password })
-})
-
-test('closing an account erases the person and ends their sessions', async () => {
-  const avatar = 'https://example.org/me.png'
-  const { actor, token, user, refresh_token } = await world.person('leaving', {
-    name: 'Lea Ving',
-    avatar,
-    wallet_address: `0x${'2'.repeat(40)}`,
-  })
-  const remove = () => world.call('users.delete', actor, { user_id: user.id })
-  expect(await remove()).toEqual({ id: user.id, deleted: true } as never)
-  expect(() => world.authenticator.verify(token)).toThrow('Session revoked')
-  const refresh = world.call('auth.refresh', null, { refresh_token })
-  expect(await world.refused(refresh)).toBe('session_revoked')
-  const login = world.call('auth.login', null, { email: user.email, password })
-  expect(await world.refused(login)).toBe('invalid_credentials')
-
-  const { sql } = world.kernel.db
-  const rows = await sql`
-    select u::text as row from users u where id = ${user.id}
-    union all select s::text from sessions s where user_id = ${user.id}`
-  const left = rows.map(({ row }: { row: string }) => row).join('\n')
-  for (const trace of ['leaving', 'Lea', avatar, '0x2', 'argon2', 'test device', '10.0.']) {
-    expect(left).not.toContain(trace)
-  }
-  expect(await findProfiles(sql, [user.id])).toEqual([])
-  expect((await list(admin, { q: 'deleted' })).items).toEqual([])
-  for (const name of ['auth.me', 'users.get', 'users.delete', 'users.update']) {
-    const input = name === 'auth.me' ? {} : { user_id: user.id }
-    expect(await world.refused(world.call(name, actor, input))).toBe('not_found')
-  }
-  // Address and name are free again.
-  expect((await world.person('leaving')).user.username).toBe('leaving')
-})
-
-test('others are closed by administrators only', async () => {
-  const { user, token } = await world.person('victim')
-  const { actor: stranger } = await world.person('enemy')
-  const input = { user_id: user.id }
-  expect(await world.refused(world.call('users.delete', stranger, input))).toBe('forbidden')
-  world.authenticator.verify(token)
-  await world.call('users.delete', admin, input)
-  expect(() => world.authenticator.verify(token)).toThrow('Session revoked')
-})
-
-test('closing an account at the moment of signing in leaves no session that works', async () => {
-  for (let i = 0; i < 5; i++) {
-    const { actor, user } = await world.person(`moment-${i}`)
-    const logins = Array.from({ length: 4 }, () =>
-      world.call<{ token: string }>('auth.login', null, { email: user.email, password }),
-    )
-    // As soon as the first has hashed, so that others are still on their way.
-    await Promise.race(logins).catch(() => undefined)
-    await world.call('users.delete', actor, { user_id: user.id })
-    await Promise.allSettled(logins)
-    const [{ n }] = await world.kernel.db.sql`
-      select count(*)::int as n from sessions where user_id = ${user.id} and revoked_at is null`
-    expect(n).toBe(0)
-  }
 })

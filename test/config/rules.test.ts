@@ -95,6 +95,18 @@ describe('production', () => {
     expect(load({ ...env, DATABASE_EMBEDDED: 'true' }).database).toEqual({ embedded: true })
   })
 
+  test('mail needs a server, and a sender unless its account is one', () => {
+    expect(problemsOf(production, ['mail'])).toEqual([
+      'SMTP_HOST is missing: mail needs it in production (or leave it out of FEATURES)',
+    ])
+    const smtp = { ...production, SMTP_HOST: 'smtp.example.org' }
+    expect(problemsOf(smtp, ['mail'])).toEqual(['MAIL_FROM is missing beside SMTP_HOST'])
+    expect(problemsOf({ ...smtp, MAIL_FROM: 'a@example.org' }, ['mail'])).toEqual([])
+    const account = { SMTP_USER: 'a@example.org', SMTP_PASSWORD: 'p' }
+    expect(load({ ...smtp, ...account }, ['mail']).smtp?.from).toBe('a@example.org')
+    expect(problemsOf({ SMTP_TLS_CA: 'none' })).not.toEqual([])
+  })
+
   test('a feature that is off needs none of its drivers', () => {
     const env = { ...production, FEATURES: 'messaging' }
     expect(problemsOf(env, ['messaging', 'lightning'])).toEqual([])

@@ -5,7 +5,7 @@ import { budget, full } from '../support/budget.ts'
 import { Client } from '../support/client.ts'
 import { labFeature } from '../support/lab.ts'
 import { type Link, makeLink, whyNoLink } from '../support/link.ts'
-import { type Person, person } from '../support/people.ts'
+import { type Person, person, writes } from '../support/people.ts'
 import { RawSocket } from '../support/raw-socket.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import { Swarm } from '../support/swarm.ts'
@@ -62,7 +62,7 @@ test(
   'sockets that fall silent are closed, and their users said to be offline',
   async () => {
     const watcher = await Client.connect(server.wsUrl, ada.token)
-    await watcher.ask('message', { recipient_id: bob.id, message_type: 'text' })
+    await writes(server, bob, ada)
     const people = await strangers(server, BEHIND_LINK + HANGING - 1)
     const tokens = people.map(({ token }) => token)
     const url = `ws://${link?.address}:${server.port}/ws`

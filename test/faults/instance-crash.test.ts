@@ -8,7 +8,7 @@ import { budget, chance, full } from '../support/budget.ts'
 import { Client } from '../support/client.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 import { labFeature } from '../support/lab.ts'
-import { person } from '../support/people.ts'
+import { person, writes } from '../support/people.ts'
 import { FAULTLESS, faultsOf, total } from '../support/sequence.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import { strangers } from '../support/tokens.ts'
@@ -119,7 +119,7 @@ describe('an instance', () => {
   inFull('that is killed takes its users offline', async () => {
     const [ada, bob] = [await person(here, 'ada'), await person(here, 'bob')]
     const watcher = await Client.connect(here.wsUrl, ada.token)
-    await watcher.ask('message', { recipient_id: bob.id, message_type: 'text' })
+    await writes(here, bob, ada)
     const there = await startThere()
     await Client.connect(there.wsUrl, bob.token)
     await watcher.wait(({ type }) => type === 'presence_update')

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import type { Problem } from '../../src/http/problem.ts'
+import { LIMITS } from '../../src/kernel/limits.ts'
 import { POOL_ID } from './sample-feature.ts'
-import { ACTOR, startHttp } from './support.ts'
+import { ACTOR, sendRaw, SERVICE, startHttp } from './support.ts'
 
 const problem = async (response: Response) => {
   expect(response.headers.get('content-type')).toBe('application/problem+json')
@@ -71,6 +72,113 @@ describe('who asks', () => {
   })
 })
 
+describe('a service', () => {
+  const path = '/api/v1/services/hello'
+  interface Init {
+    method?: string
+    body?: string
+    headers?: Record<string, string>
+  }
+  const ask = (key: string, at = path, init: Init = {}) =>
+    app.get(at, { ...init, headers: { ...init.headers, 'x-api-key': key } })
+
+  test.each(['key', 'slow'])('with the key %p is known, at once or a moment later', async (key) => {
+    const response = await ask(key)
+    expect([response.status, await response.json()]).toEqual([200, { name: SERVICE.name }])
+    const body = { method: 'POST', body: '{"text":"x"}' }
+    const json = { 'content-type': 'application/json' }
+    expect((await ask(key, path, { ...body, headers: json })).status).toBe(200)
+    // What is wrong with the body is said as to anybody.
+    expect((await ask(key, path, { ...body, headers: {} })).status).toBe(415)
+    const broken = await ask(key, path, { method: 'POST', body: '{', headers: json })
+    expect((await problem(broken)).code).toBe('malformed_json')
+  })
+
+  test('is refused with what is no key', async () => {
+    const response = await ask('bad')
+    expect(response.status).toBe(401)
+    expect(response.headers.get('www-authenticate')).toBe('Bearer realm="rialto"')
+    expect((await problem(response)).code).toBe('unauthenticated')
+  })
+
+  test('does not enter where people do, nor people where services do', async () => {
+    for (const key of ['key', 'slow']) {
+      const refused = await ask(key, '/api/v1/pools/mine')
+      expect([refused.status, (await problem(refused)).detail]).toEqual([
+        403,
+        'Not for API keys: sign in as a user',
+      ])
+    }
+    const person = await app.get(path, { token: 'good' })
+    expect((await problem(person)).detail).toBe('Only for services with an API key')
+  })
+
+  test('is told which scope its key lacks', async () => {
+    const refused = await ask('key', '/api/v1/services/audit')
+    expect(refused.status).toBe(403)
+    expect((await problem(refused)).detail).toBe('The API key lacks the scope audit:read')
+  })
+
+  test('with a token as well is refused, whichever is good', async () => {
+    for (const [key, token] of [
+      ['key', 'good'],
+      ['bad', 'good'],
+      ['slow', 'bad'],
+    ]) {
+      const headers = { authorization: `Bearer ${token}` }
+      for (const at of [path, '/api/v1/about', '/api/v1/pools/mine']) {
+        const refused = await ask(key as string, at, { headers })
+        expect([at, refused.status, (await problem(refused)).code]).toEqual([
+          at,
+          400,
+          'bad_request',
+        ])
+      }
+    }
+  })
+
+  test('is served as anybody where anyone may ask, also with a bad key', async () => {
+    for (const key of ['key', 'slow', 'bad']) {
+      expect((await ask(key, '/api/v1/about')).status).toBe(200)
+    }
+  })
+
+  test('is refused while keys cannot be looked up, and a bug is an error', async () => {
+    const later = await ask('later')
+    expect([later.status, later.headers.get('retry-after')]).toEqual([503, '1'])
+    for (const at of [path, '/api/v1/about', '/api/v1/nowhere']) {
+      const response = await ask('broken', at)
+      expect(response.status).toBe(500)
+      expect(await response.text()).not.toContain('the lookup has a bug')
+    }
+  })
+
+  test('at an address that is none is told so', async () => {
+    for (const key of ['key', 'slow', 'bad']) {
+      expect((await ask(key, '/api/v1/nowhere')).status).toBe(404)
+    }
+  })
+
+  test('has rates of its own; what is no key is counted by address', async () => {
+    await using server = startHttp({
+      config: { rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 2 } },
+    })
+    const get = async (key: string) =>
+      (await server.get(path, { headers: { 'x-api-key': key } })).status
+    expect([await get('bad'), await get('bad'), await get('bad')]).toEqual([401, 401, 429])
+    // The address has used up what strangers have; its services are none.
+    const statuses = new Set<number>()
+    for (let i = 0; i < LIMITS.read.burst; i++) statuses.add(await get('key'))
+    expect([...statuses]).toEqual([200])
+    const refused = await server.get(path, { headers: { 'x-api-key': 'slow' } })
+    expect([refused.status, refused.headers.get('ratelimit-policy')]).toEqual([
+      429,
+      '"read";q=200;w=4',
+    ])
+    expect((await server.get('/api/v1/pools/mine', { token: 'good' })).status).toBe(200)
+  })
+})
+
 describe('limits', () => {
   test('of those who are not signed in: per address, whatever they ask', async () => {
     await using server = startHttp({
@@ -129,6 +237,20 @@ describe('limits', () => {
     expect(response.headers.get('ratelimit')).toBe('"write";r=0;t=1')
   })
 
+  test('of an operation that is open to anyone: an IPv6 network is one', async () => {
+    await using server = startHttp({
+      config: {
+        trustedProxies: ['127.0.0.1'],
+        rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 1_000 },
+      },
+    })
+    const ask = (n: number) =>
+      server.get('/api/v1/about', { headers: { 'x-forwarded-for': `2001:db8::${n}` } })
+    for (let n = 0; n < LIMITS.read.burst; n++) expect((await ask(n)).status).toBe(200)
+    const refused = await ask(9999)
+    expect([refused.status, refused.headers.get('ratelimit')]).toEqual([429, '"read";r=0;t=1'])
+  })
+
   test('when off, nobody is counted', async () => {
     await using server = startHttp({
       config: { rateLimits: { enabled: false, windowMs: 900_000, maxRequests: 1 } },
@@ -173,5 +295,45 @@ describe('behind a trusted proxy', () => {
     }
     expect(await statuses(['127.0.0.1'])).toEqual([200, 200])
     expect(await statuses([])).toEqual([200, 429])
+  })
+
+  test.each([
+    ['with what the client has put before it', '9.9.9.9, 203.0.113.1', '8.8.8.8, 203.0.113.1'],
+    ['with ports', '203.0.113.1:1111', '203.0.113.1:2222'],
+    ['as IPv6', '203.0.113.1', '::ffff:203.0.113.1'],
+    ['in brackets', '[2001:db8::1]:443', '2001:DB8:0:0::1'],
+    ['out of one network', '2001:db8::1', '2001:db8::2'],
+    ['behind another trusted proxy', '203.0.113.1', '203.0.113.1, 127.0.0.2'],
+  ])('a client written %s is one', async (_how, one, other) => {
+    await using server = startHttp({
+      config: {
+        trustedProxies: ['127.0.0.0/8'],
+        rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 1 },
+      },
+    })
+    expect((await server.get('/api/v1/auth/login', login(one))).status).toBe(200)
+    expect((await server.get('/api/v1/auth/login', login(other))).status).toBe(429)
+    // The control: somebody else is not.
+    expect((await server.get('/api/v1/auth/login', login('203.0.113.77'))).status).toBe(200)
+  })
+
+  test('of several headers the last one counts, as of one', async () => {
+    await using server = startHttp({
+      config: {
+        trustedProxies: ['127.0.0.1'],
+        rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 1 },
+      },
+    })
+    const ask = async (forged: string) => {
+      const body = '{"email":"ada@example.org","password":"long enough"}'
+      const answer = await sendRaw(
+        server.port,
+        `POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${body.length}\r\nX-Forwarded-For: ${forged}\r\n` +
+          `X-Forwarded-For: 203.0.113.1\r\nConnection: close\r\n\r\n${body}`,
+      )
+      return answer.split(' ')[1]
+    }
+    expect([await ask('9.9.9.9'), await ask('8.8.8.8')]).toEqual(['200', '429'])
   })
 })

@@ -3,7 +3,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { features } from '../../src/features.ts'
 import { openApi, refusalStatuses } from '../../src/http/openapi.ts'
 import { createRegistry, feature, type Registry } from '../../src/kernel/feature.ts'
-import { operation, user } from '../../src/kernel/operation.ts'
+import { type Operation, operation, user } from '../../src/kernel/operation.ts'
 import { input, t } from '../../src/kernel/schema.ts'
 import { sampleFeature } from './sample-feature.ts'
 import { startHttp } from './support.ts'
@@ -65,11 +65,21 @@ describe.each([
     expect(described.toSorted()).toEqual(mounted.toSorted())
   })
 
-  test('asks for a token exactly where the operation does', () => {
+  test('asks for a token or a key exactly where the operation does', () => {
+    const wanted = ({ access }: Operation) => {
+      switch (access.kind) {
+        case 'anyone':
+          return []
+        case 'service':
+          return [{ apiKey: [access.scope] }]
+        case 'user':
+          return [{ bearer: [] }, ...(access.scope ? [{ apiKey: [access.scope] }] : [])]
+      }
+    }
     for (const item of Object.values(document.paths)) {
       for (const each of Object.values(item)) {
-        const { access } = registry.operations.get(each['x-alias-of'] ?? each.operationId)!
-        expect(each.security).toEqual(access.kind === 'anyone' ? [] : [{ bearer: [] }])
+        const operation = registry.operations.get(each['x-alias-of'] ?? each.operationId)!
+        expect(each.security).toEqual(wanted(operation))
       }
     }
   })

@@ -1,7 +1,7 @@
 import { channel, event } from '../../src/kernel/channel.ts'
 import { Failure } from '../../src/kernel/errors.ts'
 import { feature } from '../../src/kernel/feature.ts'
-import { anyone, operation, user } from '../../src/kernel/operation.ts'
+import { anyone, operation, service, user } from '../../src/kernel/operation.ts'
 import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../../src/kernel/schema.ts'
 
 /** A feature with one operation for each thing that the edge must get right. */
@@ -188,6 +188,30 @@ const pay = operation('pay', {
   handler: async (_, { amount }) => ({ paid: amount }),
 })
 
+/** For services alone. */
+const hello = operation('services.hello', {
+  summary: 'Greets a service',
+  rest: 'GET /services/hello',
+  aliases: ['POST /services/hello'],
+  socket: false,
+  access: service('users:read'),
+  limit: 'read',
+  input: input({ text: t.Optional(t.String()) }),
+  output: t.Object({ name: t.String() }),
+  immediate: ({ actor }) => ({ name: actor.name }),
+})
+
+/** For people, and for services with a scope that the one of the tests lacks. */
+const auditors = operation('services.audit', {
+  summary: 'Looks at the log',
+  rest: 'GET /services/audit',
+  access: user({ scope: 'audit:read' }),
+  limit: 'read',
+  input: input({}),
+  output: t.Object({}),
+  immediate: () => ({}),
+})
+
 const pools = channel('pool', {
   description: 'A pool.',
   recovery: 'cache',
@@ -214,6 +238,8 @@ export const sampleFeature = feature({
     fail,
     unserialisable,
     pay,
+    hello,
+    auditors,
   ],
   channels: [pools],
   events: [moved],

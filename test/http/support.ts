@@ -11,7 +11,7 @@ import type { Kernel } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { createMetrics } from '../../src/kernel/metrics.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import type { Actor, ServiceActor } from '../../src/kernel/operation.ts'
 import { sampleFeature } from './sample-feature.ts'
 
 /** What a test may change of the configuration. */
@@ -35,6 +35,14 @@ export const ACTOR: Actor = {
   expiresAtMs: Number.MAX_SAFE_INTEGER,
 }
 
+/** A service whose key is `key`. */
+export const SERVICE: ServiceActor = {
+  kind: 'service',
+  keyId: '0198c0de-7a11-7000-8000-00000000000a',
+  name: 'a service of the tests',
+  scopes: ['users:read'],
+}
+
 const CONFIG = {
   production: false,
   publicUrl: 'https://rialto.example',
@@ -48,6 +56,15 @@ function authenticate(token: string): Actor {
   if (token === 'admin') return { ...ACTOR, roles: ['admin'], mfa: true }
   if (token === 'broken') throw new Error('the verifier has a bug')
   throw new Failure(token === 'old' ? 'token_expired' : 'unauthenticated', 'This token is no good')
+}
+
+/** A service whose key is `key`; one whose key is `slow` is known a moment later. */
+function authenticateKey(key: string): ServiceActor | Promise<ServiceActor> {
+  if (key === 'key') return SERVICE
+  if (key === 'slow') return Promise.resolve(SERVICE)
+  if (key === 'broken') throw new Error('the lookup has a bug')
+  if (key === 'later') return Promise.reject(new Failure('unavailable', 'No database'))
+  throw new Failure('unauthenticated', 'This API key is not valid')
 }
 
 /** An HTTP edge over a kernel of fakes: no database, a clock that stands still, a log in memory. */
@@ -69,6 +86,7 @@ export function testHttp(options: TestOptions = {}) {
     kernel,
     executor: createExecutor(kernel),
     authenticate,
+    authenticateKey,
     readiness: async () => ({ database: { ok: true } }),
     version: '1.2.3',
     sockets: { words: WORDS, connected: Connected, close: CLOSE },

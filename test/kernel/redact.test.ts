@@ -41,12 +41,17 @@ describe('texts', () => {
     ['/ws?token=abc.def&room=1', '/ws?token=[redacted]&room=1'],
     ['GET /ws?x=1&ticket=t0psecret HTTP/1.1', 'GET /ws?x=1&ticket=[redacted] HTTP/1.1'],
     ['/cb?access_token=a&code=b#c', '/cb?access_token=[redacted]&code=[redacted]#c'],
+    [
+      'https://x.org/account/a?lang=en#token=abc',
+      'https://x.org/account/a?lang=en#token=[redacted]',
+    ],
     ['Authorization: Bearer abcdefgh12345', 'Authorization: Bearer [redacted]'],
     ['rialto.v1, bearer.abcdefgh12345', 'rialto.v1, bearer.[redacted]'],
     [`got ${jwt}, sorry`, 'got [redacted], sorry'],
     ['postgres://u:p%40ss@db:5432/x', 'postgres://u:[redacted]@db:5432/x'],
     ['redis://:pw@cache:6379', 'redis://:[redacted]@cache:6379'],
     ['hash $argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA.', 'hash [redacted]'],
+    ['key rialto_0123456789abcdef_0a1b2c3d.', 'key rialto_0123456789abcdef_[redacted].'],
     ['-----BEGIN PRIVATE KEY-----\nMII\nabc', '-----BEGIN PRIVATE KEY-----[redacted]'],
   ])('%j', (text, expected) => expect(redactText(text)).toBe(expected))
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Client, type Frame } from '../support/client.ts'
-import { type Person, person, rest } from '../support/people.ts'
+import { type Person, person, rest, writes } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 
 let server: TestServer
@@ -308,7 +308,7 @@ describe('typing and presence', () => {
     const [cat, dan, eva] = await Promise.all(['cat', 'dan', 'eva'].map((n) => person(server, n)))
     if (!cat || !dan || !eva) throw new Error('nobody')
     const c = await on(cat)
-    await c.ask('message', { recipient_id: dan.id, message_type: 'text' })
+    await writes(server, dan, cat)
     const stranger = await on(eva)
     const status = (client: Client, value: string) =>
       client.wait(
@@ -347,7 +347,7 @@ describe('typing and presence', () => {
   test('a quick reconnect causes no flicker', async () => {
     const [cat, dan] = [await person(server, 'cat'), await person(server, 'dan')]
     const c = await on(cat)
-    await c.ask('message', { recipient_id: dan.id, message_type: 'text' })
+    await writes(server, dan, cat)
     const d = await on(dan)
     await c.wait((f) => f.type === 'presence_update' && f.payload['user_id'] === dan.id)
     d.cut()
@@ -362,6 +362,7 @@ describe('typing and presence', () => {
   test('presence of a conversation', async () => {
     const [a, b] = await Promise.all([on(ada), on(bob)])
     const sent = await a.ask('message', { recipient_id: bob.id, message_type: 'text' })
+    await writes(server, bob, ada)
     const channel = `conversation:${String(sent['conversation_id'])}`
     const { users } = await a.ask<{ users: unknown[] }>('presence', { channel })
     expect(users).toContainEqual({ user_id: bob.id, status: 'online', connections: 1 })

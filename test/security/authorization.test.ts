@@ -6,8 +6,10 @@ import { createRegistry, feature } from '../../src/kernel/feature.ts'
 import { operation, ROLES, user } from '../../src/kernel/operation.ts'
 import { input, t, Uuid } from '../../src/kernel/schema.ts'
 import { funds } from '../support/books.ts'
+import { serviceChannel } from '../../src/kernel/service-event.ts'
 import { Client, type Frame } from '../support/client.ts'
-import { device, type Person, person, rest } from '../support/people.ts'
+import { giveFactor } from '../support/factor.ts'
+import { device, type Person, person, rest, writes } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import {
   attackChannel,
@@ -132,7 +134,29 @@ async function makeAlice() {
     sessionId: login.session_id as string,
     payoutId: payout.id as string,
     iban,
+    exportId: await copyOfHerData(),
+    ...(await factorThings()),
   }
+}
+
+async function copyOfHerData(): Promise<string> {
+  const { token } = alice
+  const { body } = await rest(server, 'POST', '/api/v1/privacy/export', { token, body: {} })
+  return body['id'] as string
+}
+
+/** A device of hers, and a challenge of a call that she has not confirmed. */
+async function factorThings() {
+  const { db } = server.kernel
+  const [newest] = await db.sql`
+    select id from devices where user_id = ${alice.id} order by id desc limit 1`
+  await giveFactor(server.kernel, alice.id)
+  const { body } = await rest(server, 'POST', '/api/v1/auth/mfa/disable', {
+    token: alice.token,
+    body: {},
+  })
+  await db.sql`delete from second_factors where user_id = ${alice.id}`
+  return { deviceId: newest.id as string, challenge: body.challenge as string }
 }
 
 function nobody(refreshToken: string): Belongings {
@@ -146,7 +170,10 @@ function nobody(refreshToken: string): Belongings {
     token: 'none',
     refreshToken: `${refreshToken.slice(1)}A`,
     sessionId: id(),
+    deviceId: id(),
+    challenge: 'none',
     conversationId: id(),
+    exportId: id(),
     messageId: id(),
     sentId: id(),
     conversationCursor: encode(`2099-01-01T00:00:00.000Z ${id()}`),
@@ -324,6 +351,12 @@ describe('events', () => {
     })
     const gone = await device(server, alice)
     await rest(server, 'POST', '/api/v1/auth/logout', { token: gone.token, body: {} })
+    const { email, password } = alice
+    const elsewhere = { body: { email, password }, headers: { 'User-Agent': 'Elsewhere/1' } }
+    await rest(server, 'POST', '/api/v1/auth/login', elsewhere)
+    await Promise.all(
+      [a1, a2].map((client) => client.wait(({ type }) => type === 'security_notice')),
+    )
     // Presence is told once a second: what has undone itself by then is not told at all.
     const ofAlice = ({ payload }: Frame) => payload['user_id'] === alice.id
     await c.wait((frame) => frame.type === 'device_online' && ofAlice(frame))
@@ -339,9 +372,10 @@ describe('events', () => {
         .filter(({ payload }) => payload['user_id'] !== carol.id),
     )
     expect(heard).toEqual([[], []])
-    // Everything that can be told was told, to whom it concerns.
-    const told = new Set(c.frames.map(({ type }) => type))
-    expect(events.map(({ type }) => type).filter((type) => !told.has(type))).toEqual([])
+    // Everything that can be told to users was told, to whom it concerns.
+    const told = new Set([...a1.frames, ...c.frames].map(({ type }) => type))
+    const tellable = events.filter(({ channel }) => channel !== serviceChannel)
+    expect(tellable.map(({ type }) => type).filter((type) => !told.has(type))).toEqual([])
     await Promise.all([...ears, c].map((client) => client.close()))
     await other.stop()
   }, 30_000)
@@ -350,7 +384,7 @@ describe('events', () => {
 test('somebody who appears to be offline looks like somebody who is', async () => {
   const [zoe, yan] = [await person(server, 'zoe'), await person(server, 'yan')]
   const [z, y] = await Promise.all([on(zoe), on(yan)])
-  const sent = await z.ask('message', { recipient_id: yan.id, message_type: 'text' })
+  const sent = await writes(server, yan, zoe)
   const channel = `conversation:${String(sent['conversation_id'])}`
   const look = async () => {
     const { status, last_seen } = await z.ask('presence.get', { user_id: yan.id })

@@ -22,10 +22,10 @@ export interface TestKernel {
   readonly executor: Executor
   readonly database: TestDatabase
   readonly log: ReturnType<typeof recordingLog>
+  /** Durable events on their way to their streams, in order. */
+  readonly emitted: readonly Emission[]
   /** Sessions that were announced as revoked, in order. */
   readonly revoked: readonly string[]
-  /** Durable events that were to be written to their streams, in order. */
-  readonly emitted: readonly Emission[]
   close(): Promise<void>
 }
 
@@ -66,9 +66,10 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     limiter: createLimiter(clock),
     registry: createRegistry(features),
     streams: {
-      enqueue: (_sql, emissions) => Promise.resolve(void emitted.push(...emissions)),
+      enqueue: async (_sql, emissions) => void emitted.push(...emissions),
       committed: () => undefined,
       batch: () => unused('streams.batch'),
+      page: () => unused('streams.page'),
     },
     audit: createAudit({ db: database.db, clock }),
     queues: createQueues({ clock, vault }),
@@ -87,8 +88,8 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     executor: createExecutor(kernel),
     database,
     log,
-    revoked,
     emitted,
+    revoked,
     async close() {
       kernel.metrics.stop()
       if (options.database === undefined) await database.drop()

@@ -1,4 +1,5 @@
 import { Authenticator } from '../../src/auth/index.ts'
+import { giveFactor } from './factor.ts'
 import type { TestServer } from './server.ts'
 
 /** A registered user with a fresh session. */
@@ -26,10 +27,11 @@ export async function device(server: Pick<TestServer, 'url'>, of: Person): Promi
   return toPerson(await post(server, '/api/v1/auth/login', { email, password }), email, password)
 }
 
-/** An administrator whose session has shown a second factor. */
+/** An administrator whose session has shown a second factor; a fresh one: `restWithFactor`. */
 export async function administrator(server: TestServer): Promise<Person> {
   const made = await person(server, 'admin')
   const { db, clock } = server.kernel
+  await giveFactor(server.kernel, made.id)
   await db.sql`update users set roles = '{user,admin}' where id = ${made.id}`
   const [session] = await db.sql`
     update sessions set mfa_at = now() where user_id = ${made.id} returning id`
@@ -90,4 +92,18 @@ export async function rest(
     body: text === '' ? {} : (JSON.parse(text) as Body),
     headers: response.headers,
   }
+}
+
+/** Sends a message; whoever has written to somebody shows them their presence. */
+export async function writes(
+  server: Pick<TestServer, 'url'>,
+  from: Pick<Person, 'token'>,
+  to: Pick<Person, 'id'>,
+): Promise<Body> {
+  const { status, body } = await rest(server, 'POST', '/api/v1/messages', {
+    token: from.token,
+    body: { recipient_id: to.id, message_type: 'text' },
+  })
+  if (status !== 201) throw new Error(`not sent: ${status} ${JSON.stringify(body)}`)
+  return body
 }

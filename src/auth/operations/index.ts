@@ -1,9 +1,16 @@
 /**
- * What can be asked of identity: becoming somebody (`sign-in.ts`), one's devices (`sessions.ts`),
- * accounts and profiles (`users.ts`). Handlers only; tables and secrets are one folder up.
+ * What can be asked of identity: becoming somebody (`sign-in.ts`), sessions, devices, addresses
+ * (`email.ts`), passwords, second factors (`mfa.ts`, `recovery.ts`), accounts and profiles
+ * (`users.ts`). Handlers only; tables and secrets are one folder up.
  */
 
 import type { Operation } from '../../kernel/operation.ts'
+import * as closing from './closing.ts'
+import * as devices from './devices.ts'
+import * as email from './email.ts'
+import * as mfa from './mfa.ts'
+import * as password from './password.ts'
+import * as recovery from './recovery.ts'
 import * as sessions from './sessions.ts'
 import * as signIn from './sign-in.ts'
 import * as users from './users.ts'
@@ -14,6 +21,24 @@ export const operations: readonly Operation[] = [
   signIn.login,
   signIn.refresh,
   signIn.ticket,
+  email.verify,
+  email.resend,
+  email.change,
+  email.confirm,
+  email.revert,
+  password.forgot,
+  password.reset,
+  password.change,
+  mfa.setup,
+  mfa.verify,
+  mfa.disable,
+  mfa.newRecoveryCodes,
+  mfa.status,
+  recovery.start,
+  recovery.cancel,
+  recovery.complete,
+  devices.list,
+  devices.forget,
   sessions.logout,
   sessions.list,
   sessions.revoke,
@@ -23,5 +48,6 @@ export const operations: readonly Operation[] = [
   users.get,
   users.create,
   users.update,
-  users.remove,
+  closing.remove,
+  closing.removeMe,
 ]

@@ -13,11 +13,16 @@ export const logout = operation('auth.logout', {
   limit: 'write',
   input: input({ all: t.Optional(t.Boolean({ description: 'Every session of the account' })) }),
   output: t.Object({ revoked: t.Integer({ description: 'How many sessions have ended' }) }),
-  async handler({ kernel, tx, clock, actor, afterCommit }, { all = false }) {
+  async handler({ kernel, tx, clock, actor, audit, afterCommit }, { all = false }) {
     const { userId, sessionId } = actor
     const revoked = all
       ? await revokeSessions(tx.sql, clock, { userId }, 'logout_all')
       : await revokeSessions(tx.sql, clock, { userId, sessionId }, 'logout')
+    audit({
+      action: 'auth.signed_out',
+      target: { type: 'user', id: userId },
+      after: { sessions: revoked.length },
+    })
     afterCommit(() => announceRevoked(kernel, revoked))
     return { revoked: revoked.length }
   },
@@ -40,13 +45,16 @@ export const revoke = operation('auth.sessions.revoke', {
   limit: 'write',
   input: input({ session_id: Uuid }),
   output: t.Object({ session_id: Uuid, revoked: t.Literal(true) }),
-  async handler({ kernel, tx, clock, actor, afterCommit }, { session_id }) {
+  async handler({ kernel, tx, clock, actor, audit, afterCommit }, { session_id }) {
     const { userId } = actor
     const [own] = await tx.sql`
       select id from sessions where id = ${session_id} and user_id = ${userId}`
     if (own === undefined) throw new Failure('not_found', 'No such session')
     const which = { userId, sessionId: session_id }
     const revoked = await revokeSessions(tx.sql, clock, which, 'revoked_by_user')
+    if (revoked.length > 0) {
+      audit({ action: 'auth.session_revoked', target: { type: 'session', id: own.id as string } })
+    }
     afterCommit(() => announceRevoked(kernel, revoked))
     return { session_id, revoked: true } as const
   },

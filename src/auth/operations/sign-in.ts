@@ -1,12 +1,21 @@
+import { addressGroup } from '../../kernel/address.ts'
 import { Failure } from '../../kernel/errors.ts'
 import { type Actor, anyone, operation, user, type WriteContext } from '../../kernel/operation.ts'
 import { input, type Static, t, Timestamp } from '../../kernel/schema.ts'
+import { SecurityLimits } from '../../kernel/security-limits.ts'
+import { tellServices } from '../../kernel/service-event.ts'
+import { codeWasRight, countCode, type Guesser } from '../code-attempts.ts'
+import { knownDevice } from '../devices.ts'
+import { countingTries } from '../login-limits.ts'
+import { holdLogin, proveLogin, type ProvenLogin } from '../login-proof.ts'
 import { Passwords } from '../passwords.ts'
 import { refresh as rotateTokens } from '../refresh.ts'
-import { signIn, signInAgain } from '../sessions.ts'
+import { userRegistered } from '../service-events.ts'
 import { LoginInput, RefreshInput, RegisterInput, SignedIn } from '../shapes.ts'
+import { signIn, signInAgain } from '../sign-in.ts'
 import { makeTicket } from '../tickets.ts'
-import { createUser, findCredentials } from '../users.ts'
+import { createUser } from '../users.ts'
+import { askToVerify } from '../verification.ts'
 
 /** Becoming somebody: registration, login, refresh, tickets. */
 
@@ -31,23 +40,34 @@ export const register = operation('auth.register', {
   output: SignedIn,
   idempotent: true,
   secretOutput: tokensOnce,
-  prepare: ({ kernel }, { password }) => kernel.use(Passwords).hash(password),
+  async prepare({ kernel, request }, { password }) {
+    await kernel.use(SecurityLimits).take('register_address', addressGroup(request.address))
+    return await kernel.use(Passwords).hash(password)
+  },
   async handler(ctx, account, passwordHash) {
     const userId = await createUser(ctx.tx.sql, ctx.clock, account, passwordHash as string)
-    return await signIn(ctx, userId)
+    await askToVerify(ctx, userId)
+    const target = { type: 'user', id: userId }
+    ctx.audit({ action: 'auth.registered', actorId: userId, target })
+    ctx.emit(tellServices(userRegistered, ctx.clock, { user_id: userId }))
+    return await signIn(ctx, userId, { registering: true })
   },
 })
 
-/** A login whose password was right. */
-interface ProvenLogin {
-  readonly userId: string
-  /** Hash to store instead of the outdated one. */
-  readonly rehash: { from: string; to: string } | undefined
+/** What a login has proven before its transaction. */
+interface LoginProof {
+  readonly login: ProvenLogin
+  /** Hash to store instead of an outdated one. */
+  readonly rehash: string | undefined
+  readonly guesser: Guesser | undefined
 }
 
 export const login = operation('auth.login', {
   summary: 'Sign in',
-  description: 'By email or username and password. Other providers are refused until configured.',
+  description:
+    'By email or username and password. An account with a second factor is answered ' +
+    '`mfa_code_required` until `mfa_code` comes as well. Other providers are refused until ' +
+    'configured.',
   rest: 'POST /auth/login',
   socket: false,
   access: anyone(),
@@ -56,26 +76,34 @@ export const login = operation('auth.login', {
   output: SignedIn,
   idempotent: true,
   secretOutput: tokensOnce,
-  async prepare({ kernel }, fields): Promise<ProvenLogin> {
+  async prepare(ctx, fields): Promise<LoginProof> {
     const { name, password } = credentialsOf(fields)
-    const passwords = kernel.use(Passwords)
-    const known = await kernel.db.read((sql) => findCredentials(sql, name))
-    const hash = known?.password_hash ?? null
-    const verdict = await passwords.verify(password, hash)
-    if (known === undefined || hash === null || verdict === 'wrong') {
-      throw new Failure('invalid_credentials', 'Unknown user or wrong password')
-    }
-    if (verdict === 'right') return { userId: known.id, rehash: undefined }
-    return { userId: known.id, rehash: { from: hash, to: await passwords.hash(password) } }
+    const { kernel, request } = ctx
+    const { mfa_code, device_token } = fields
+    const prove = () => proveLogin(ctx, name, password)
+    const login = await countingTries(ctx, name, device_token, prove)
+    const rehash = login.outdated ? await kernel.use(Passwords).hash(password) : undefined
+    if (mfa_code === undefined) return { login, rehash, guesser: undefined }
+    const { userId } = login
+    const place = await kernel.db.read((sql) => knownDevice(sql, userId, device_token))
+    const guesser = { userId, place }
+    await countCode(kernel, request, guesser)
+    return { login, rehash, guesser }
   },
-  async handler(ctx, _fields, prepared) {
-    const { userId, rehash } = prepared as ProvenLogin
+  async handler(ctx, fields, prepared) {
+    const { login: proven, rehash, guesser } = prepared as LoginProof
+    const { userId, hash } = proven
+    const { password } = credentialsOf(fields)
     if (rehash !== undefined) {
       await ctx.tx.sql`
-        update users set password_hash = ${rehash.to}
-        where id = ${userId} and password_hash = ${rehash.from}`
+        update users set password_hash = ${rehash}
+        where id = ${userId} and password_hash = ${hash}`
     }
-    return await signIn(ctx, userId)
+    await holdLogin(ctx, rehash === undefined ? proven : { ...proven, hash: rehash }, password)
+    const { mfa_code: mfaCode, device_token: deviceToken } = fields
+    const answer = await signIn(ctx, userId, { mfaCode, deviceToken })
+    if (guesser !== undefined) codeWasRight(ctx, guesser)
+    return answer
   },
 })
 
@@ -110,7 +138,7 @@ export const refresh = operation('auth.refresh', {
   limit: 'write',
   input: RefreshInput,
   output: SignedIn,
-  run: ({ kernel }, { refresh_token }) => rotateTokens(kernel, refresh_token),
+  run: ({ kernel, request }, { refresh_token }) => rotateTokens(kernel, refresh_token, request),
 })
 
 export const ticket = operation('auth.ticket', {

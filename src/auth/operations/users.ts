@@ -1,8 +1,10 @@
+import type { AuditEntry } from '../../kernel/audit.ts'
 import { Failure } from '../../kernel/errors.ts'
-import { type Actor, operation, user } from '../../kernel/operation.ts'
+import { type Actor, isAdmin, operation, user } from '../../kernel/operation.ts'
 import { input, page, pageFields, t, Uuid } from '../../kernel/schema.ts'
+import { tellServices } from '../../kernel/service-event.ts'
 import { Passwords } from '../passwords.ts'
-import { announceRevoked, revokeSessions } from '../sessions.ts'
+import { userRegistered } from '../service-events.ts'
 import {
   Account,
   CreateUserInput,
@@ -11,14 +13,15 @@ import {
   UpdateUserInput,
 } from '../shapes.ts'
 import {
-  closeAccount,
   createUser,
   findProfiles,
   getAccount,
   listProfiles,
   noSuchUser,
+  refuseIfEnvironmentAdmin,
   updateProfile,
 } from '../users.ts'
+import { askToVerify } from '../verification.ts'
 
 /** Accounts and profiles. */
 
@@ -41,13 +44,16 @@ export const updateMe = operation('auth.update_profile', {
   limit: 'write',
   input: UpdateProfileInput,
   output: Account,
-  handler: ({ tx, clock, actor }, change) => updateProfile(tx.sql, clock, actor.userId, change),
+  handler({ tx, clock, actor, audit }, change) {
+    audit(profileChanged(actor.userId, change))
+    return updateProfile(tx.sql, clock, actor.userId, change)
+  },
 })
 
 export const list = operation('users.list', {
   summary: 'Public profiles in order of their names',
   rest: 'GET /users',
-  access: user(),
+  access: user({ scope: 'users:read' }),
   limit: 'read',
   input: input({
     ...pageFields,
@@ -63,7 +69,7 @@ export const list = operation('users.list', {
 export const get = operation('users.get', {
   summary: 'A public profile',
   rest: 'GET /users/:user_id',
-  access: user(),
+  access: user({ scope: 'users:read' }),
   limit: 'read',
   input: input({ user_id: Uuid }),
   output: Profile,
@@ -76,17 +82,33 @@ export const get = operation('users.get', {
 
 export const create = operation('users.create', {
   summary: 'Create an account for somebody',
+  description: 'Services may not make managers.',
   rest: 'POST /users',
   status: 201,
-  access: user({ roles: ['admin'] }),
+  access: user({ roles: ['admin'], scope: 'users:write' }),
   limit: 'identity',
   input: CreateUserInput,
   output: Account,
   idempotent: true,
   prepare: ({ kernel }, { password }) => kernel.use(Passwords).hash(password),
-  async handler({ tx, clock }, account, passwordHash) {
+  async handler(ctx, account, passwordHash) {
+    const { tx, clock } = ctx
+    if (account.roles?.includes('admin')) {
+      throw new Failure('forbidden', 'Administrators are invited: POST /admin/invitations')
+    }
+    if (ctx.actor.kind === 'service' && account.roles?.includes('manager')) {
+      throw new Failure('forbidden', 'A service may not make managers')
+    }
     const userId = await createUser(tx.sql, clock, account, passwordHash as string)
-    return await getAccount(tx.sql, userId)
+    await askToVerify(ctx, userId)
+    const created = await getAccount(tx.sql, userId)
+    ctx.audit({
+      action: 'users.created',
+      target: { type: 'user', id: userId },
+      after: { roles: created.roles, actor_type: created.actor_type },
+    })
+    ctx.emit(tellServices(userRegistered, clock, { user_id: userId }))
+    return created
   },
 })
 
@@ -97,31 +119,25 @@ export const update = operation('users.update', {
   limit: 'write',
   input: UpdateUserInput,
   output: Account,
-  async handler({ tx, clock, actor }, { user_id, ...change }) {
+  async handler({ tx, clock, actor, audit }, { user_id, ...change }) {
     ownOrAdmin(actor, user_id)
+    if (actor.userId !== user_id.toLowerCase()) await refuseIfEnvironmentAdmin(tx.sql, user_id)
+    audit(profileChanged(user_id, change))
     return await updateProfile(tx.sql, clock, user_id, change)
   },
 })
 
-export const remove = operation('users.delete', {
-  summary: "Close an account: one's own, or as an administrator anybody's",
-  description: 'What identifies the person is erased and every session ends; the id stays.',
-  rest: 'DELETE /users/:user_id',
-  access: user(),
-  limit: 'write',
-  input: input({ user_id: Uuid }),
-  output: t.Object({ id: Uuid, deleted: t.Literal(true) }),
-  async handler({ kernel, tx, clock, actor, afterCommit }, { user_id }) {
-    ownOrAdmin(actor, user_id)
-    await closeAccount(tx.sql, clock, user_id)
-    const revoked = await revokeSessions(tx.sql, clock, { userId: user_id }, 'account_closed')
-    afterCommit(() => announceRevoked(kernel, revoked))
-    return { id: user_id, deleted: true } as const
-  },
-})
+/** Which fields have changed; what they say is the person's own. */
+function profileChanged(userId: string, change: object): AuditEntry {
+  return {
+    action: 'users.updated',
+    target: { type: 'user', id: userId.toLowerCase() },
+    after: { fields: Object.keys(change) },
+  }
+}
 
 function ownOrAdmin(actor: Actor, userId: string): void {
   // Ids compare as the database does: in any case.
-  if (actor.userId === userId.toLowerCase() || actor.roles.includes('admin')) return
+  if (actor.userId === userId.toLowerCase() || isAdmin(actor)) return
   throw new Failure('forbidden', 'Not your own account, and you are no administrator')
 }

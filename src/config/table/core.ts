@@ -9,6 +9,7 @@ import {
   key32,
   list,
   logLevel,
+  matching,
   network,
   oneOf,
   origin,
@@ -159,7 +160,7 @@ export const coreTable = {
     composedOf: ['REDIS_HOST', 'REDIS_PORT', 'REDIS_PASSWORD'],
     type: url('redis', 'rediss'),
     absent: 'everything in this process',
-    description: 'Carries events, presence and limits between several processes.',
+    description: 'Carries events and presence between several processes.',
     example: 'redis://:password@redis.example.org:6379',
   },
   JWT_SECRET: {
@@ -200,7 +201,11 @@ export const coreTable = {
   },
   ADMIN_USERNAME: {
     group: 'Identity',
-    type: text(50),
+    type: matching(
+      'user name',
+      /^[A-Za-z0-9._-]{3,50}$/,
+      '3 to 50 letters, digits, dots, underscores and hyphens',
+    ),
     absent: 'no administrator from the environment',
     description: 'Name of the first administrator, who invites the others.',
     example: 'admin',
@@ -235,6 +240,16 @@ export const coreTable = {
     description: 'REST calls without sign-in that an address has in one window.',
     example: '100',
   },
+  WEBHOOK_ALLOWED_NETWORKS: {
+    group: 'Limits',
+    type: list(network),
+    absent: 'the public internet alone',
+    description:
+      'Networks that webhooks may be sent to beside the public internet, for receivers of your ' +
+      'own; outside production over plain HTTP too.',
+    production: 'Plain HTTP is refused.',
+    example: '10.20.0.0/16',
+  },
   LOG_LEVEL: {
     group: 'Observation',
     aliases: ['RUST_LOG'],
@@ -249,6 +264,13 @@ export const coreTable = {
     absent: 'standard output only',
     description: 'Folder for `combined.log` and `error.log`, beside standard output.',
     example: '/var/log/rialto',
+  },
+  AUDIT_CHECKPOINT_DIR: {
+    group: 'Observation',
+    type: path,
+    absent: '`DATA_DIR`/audit only',
+    description: 'A second folder for the checkpoints of the audit log, on other storage.',
+    example: '/mnt/audit',
   },
   METRICS_TOKEN: {
     group: 'Observation',

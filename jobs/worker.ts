@@ -1,0 +1,73 @@
+import { uuidv7 } from '../src/kernel/ids.ts'
+import type { Kernel } from '../src/kernel/kernel.ts'
+import { createCrew, GRACE_MS } from './crew.ts'
+import { createLeases } from './leases.ts'
+import { createLookout } from './lookout.ts'
+import { observeQueues } from './queue-metrics.ts'
+import { Slots } from './slots.ts'
+
+/** Works off the queues of the registry until it is stopped. */
+export interface Worker {
+  /** Its id in the leases. */
+  readonly id: string
+  /** Looks for due jobs now. */
+  kick(): void
+  /** Jobs that run here. */
+  running(): number
+  /** Takes no more, waits a while for what runs, aborts the rest and gives it back. */
+  stop(): Promise<void>
+}
+
+export interface WorkerOptions {
+  /** Only this process can be on this database: whatever is leased is an orphan. */
+  readonly alone?: boolean
+  /** How long after its last sign of life its jobs may be taken over, in ms. */
+  readonly leaseMs?: number
+  /** How long `stop` waits for what runs before it aborts it, in ms. */
+  readonly drainMs?: number
+}
+
+/** A silent instance's jobs are taken over after this. */
+const LEASE_MS = 8_000
+/** Signs of life in the time of one lease. */
+const BEATS = 4
+const DRAIN_MS = 5_000
+
+/**
+ * Starts a worker for all queues of the kernel's registry.
+ * @throws when the database cannot be reached
+ */
+export async function startWorker(kernel: Kernel, options: WorkerOptions = {}): Promise<Worker> {
+  const { clock, log, queues, registry } = kernel
+  const { leaseMs = LEASE_MS, drainMs = DRAIN_MS, alone = false } = options
+  const id = uuidv7()
+  const leases = createLeases(kernel.db, id, leaseMs)
+  const slots = new Slots(registry.queues.values(), () => lookout.fill())
+  const crew = createCrew({ kernel, workerId: id, leases, slots })
+  const lookout = createLookout({ kernel, leases, slots, crew })
+
+  await leases.beat()
+  if (alone) await leases.alone()
+  const beating = clock.setInterval(() => {
+    leases.beat().then(
+      () => lookout.reconcile(),
+      (error: unknown) => log.debug('no sign of life written', { error }),
+    )
+  }, leaseMs / BEATS)
+  const metrics = observeQueues(kernel)
+  queues.onCommitted(() => lookout.look())
+  lookout.start()
+  return {
+    id,
+    kick: () => lookout.look(),
+    running: () => slots.running,
+    async stop() {
+      queues.onCommitted(() => undefined)
+      await lookout.stop()
+      await crew.drain(drainMs, 2 * GRACE_MS)
+      beating.cancel()
+      metrics.cancel()
+      await leases.leave().catch((error: unknown) => log.debug('no good-bye written', { error }))
+    },
+  }
+}
