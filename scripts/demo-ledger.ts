@@ -4,30 +4,53 @@
  * every account as a statement that a person can add up. Ends with checks; exits with 1 when one
  * fails.
  *
- * People and administrators act over REST as apps do. Where the product asks for a fresh second
- * factor, the demonstration, which has no phone, answers for them.
+ * People and administrators act over REST as apps do, with real second factors: Grace is the
+ * administrator that the environment names, and invites Linus by mail. Where people would wait (for
+ * the next code, for a day), the clock of this server is moved on.
  */
 
 import { createHmac } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Authenticator } from '../src/auth/index.ts'
+import { Secret, TOTP } from 'otpauth'
 import { loadConfig } from '../src/config.ts'
 import { features } from '../src/features.ts'
-import { systemClock } from '../src/kernel/clock.ts'
+import { type Clock, systemClock } from '../src/kernel/clock.ts'
 import { createLogger } from '../src/kernel/log.ts'
 import { Accounts, Lane, postedAct } from '../src/ledger/index.ts'
 import { type RunningServer, startServer } from '../src/server.ts'
+import { type Mailbox, startMailbox } from './demo-mailbox.ts'
 
 const SECRET = 'whsec_of_the_demonstration'
 const IBAN = 'FR14 2004 1010 0505 0001 3M02 606'
 
+const CODE_MS = 30_000
+const DAY_MS = 86_400_000
+
 type Json = Record<string, unknown>
+interface Answer {
+  readonly status: number
+  readonly body: Json
+}
 interface Person {
   readonly name: string
   readonly id: string
-  readonly token: string
+  token: string
+  refreshToken: string
+  /** Of the authenticator app, base32. */
+  secret?: string
+  /** When that app has last shown a code; each is good once. */
+  shownAtMs: number
+}
+
+/** The machine's clock, moved on where people would wait. */
+let waitedMs = 0
+const clock: Clock = {
+  ...systemClock,
+  now: () => systemClock.now() + waitedMs,
+  date: () => new Date(clock.now()),
+  iso: () => clock.date().toISOString(),
 }
 
 const checks: [name: string, passed: boolean][] = []
@@ -37,49 +60,104 @@ const say = (text: string) => console.log(`  ${text}`)
 
 let base = ''
 
-async function rest(who: Person | undefined, method: string, path: string, body?: object) {
+async function send(
+  who: Person | undefined,
+  method: string,
+  path: string,
+  body?: object,
+  stepUp?: string,
+): Promise<Answer> {
   const response = await fetch(`${base}/api/v1${path}`, {
     method,
     headers: {
       'Content-Type': 'application/json',
       ...(who === undefined ? {} : { Authorization: `Bearer ${who.token}` }),
+      ...(stepUp === undefined ? {} : { 'X-Step-Up': stepUp }),
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
   return { status: response.status, body: (await response.json()) as Json }
 }
 
+/** A call; whoever has a second factor shows a fresh code where one is asked for. */
+async function rest(
+  who: Person | undefined,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<Answer> {
+  const first = await send(who, method, path, body)
+  if (first.body['code'] !== 'step_up_required' || who?.secret === undefined) return first
+  const proof = { challenge: first.body['challenge'], code: codeOf(who) }
+  const { step_up } = await ask(who, 'POST', '/auth/mfa/verify', proof)
+  return await send(who, method, path, body, String(step_up))
+}
+
 /** The same, for what has to work. */
-async function ask(who: Person | undefined, method: string, path: string, body?: object) {
+async function ask(
+  who: Person | undefined,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<Json> {
   const answer = await rest(who, method, path, body)
   if (answer.status >= 300) throw new Error(`${method} ${path}: ${JSON.stringify(answer.body)}`)
   return answer.body
 }
 
-async function register(name: string): Promise<Person> {
-  const email = `${name.toLowerCase()}@example.org`
-  const signed = await ask(undefined, 'POST', '/auth/register', {
-    email,
-    password: `demo ${email}`,
-  })
-  const { id } = signed['user'] as { id: string }
-  return { name, id, token: String(signed['token']) }
+/** What the authenticator app shows, once the code before is over. */
+function codeOf(who: Person): string {
+  const step = (ms: number) => Math.floor(ms / CODE_MS)
+  if (step(who.shownAtMs) === step(clock.now())) waitedMs += CODE_MS
+  who.shownAtMs = clock.now()
+  const secret = Secret.fromBase32(who.secret ?? '')
+  return new TOTP({ secret }).generate({ timestamp: who.shownAtMs })
 }
 
-/** Somebody who runs the place, in a session that has shown a second factor. */
-async function administrator({ kernel }: RunningServer, name: string): Promise<Person> {
-  const person = await register(name)
-  await kernel.db.sql`update users set roles = '{user,admin}' where id = ${person.id}`
-  const [session] = await kernel.db.sql`
-    update sessions set mfa_at = now() where user_id = ${person.id} returning id`
-  const { token } = await kernel.use(Authenticator).issue({
-    userId: person.id,
-    sessionId: String(session.id),
-    roles: ['user', 'admin'],
-    sessionEndsMs: kernel.clock.now() + 3_600_000,
-    mfa: true,
-  })
-  return { ...person, token }
+const personOf = (name: string, signed: Json): Person => ({
+  name,
+  id: (signed['user'] as { id: string }).id,
+  token: String(signed['token']),
+  refreshToken: String(signed['refresh_token']),
+  shownAtMs: 0,
+})
+
+async function register(name: string): Promise<Person> {
+  const email = `${name.toLowerCase()}@example.org`
+  const account = { email, password: `demo ${email}` }
+  return personOf(name, await ask(undefined, 'POST', '/auth/register', account))
+}
+
+/** Signs in somebody who runs the place, and sets up their second factor. */
+async function administrator(name: string, login: object, password: string): Promise<Person> {
+  const signed = await ask(undefined, 'POST', '/auth/login', { ...login, password })
+  const who = personOf(name, signed)
+  const { secret } = await ask(who, 'POST', '/auth/mfa/setup', { password })
+  who.secret = String(secret)
+  const { token } = await ask(who, 'POST', '/auth/mfa/verify', { code: codeOf(who) })
+  who.token = String(token)
+  return who
+}
+
+/** Becomes an administrator by the link in a letter. */
+async function invited(by: Person, name: string, mailbox: Mailbox): Promise<Person> {
+  const email = `${name.toLowerCase()}@example.org`
+  const password = `demo-${crypto.randomUUID()}`
+  await ask(by, 'POST', '/admin/invitations', { email })
+  const token = await mailbox.token(email, /administrator/)
+  await ask(undefined, 'POST', '/admin/invitations/accept', { token, password })
+  return await administrator(name, { email }, password)
+}
+
+/** A day later everybody's app has refreshed its token. */
+async function aDayPasses(people: readonly Person[]): Promise<void> {
+  waitedMs += DAY_MS
+  for (const who of people) {
+    const token = { refresh_token: who.refreshToken }
+    const signed = await ask(undefined, 'POST', '/auth/refresh', token)
+    who.token = String(signed['token'])
+    who.refreshToken = String(signed['refresh_token'])
+  }
 }
 
 /** The payment provider tells of a payment; whoever else tells is refused. */
@@ -95,7 +173,7 @@ async function tell(payment: string, cents: number, userId: string, secret = SEC
     type: 'payment_intent.succeeded',
     data: { object },
   })
-  const t = Math.floor(systemClock.now() / 1_000)
+  const t = Math.floor(clock.now() / 1_000)
   const v1 = createHmac('sha256', secret).update(`${t}.${body}`).digest('hex')
   const response = await fetch(`${base}/api/v1/webhooks/payments/stripe`, {
     method: 'POST',
@@ -124,7 +202,7 @@ async function deposits({ ada, bob, grace, linus }: Cast): Promise<void> {
     to_user_id: bob.id,
     amount: '1200',
     bank_reference: 'CAMT-2026-11-21-0001',
-    value_date: systemClock.iso().slice(0, 10),
+    value_date: clock.iso().slice(0, 10),
   })
   say('Grace enters a bank transfer of 1,200.00 for Bob')
   const path = `/admin/funding/bank-transfers/${String(id)}/confirm`
@@ -139,9 +217,13 @@ async function transfers({ ada, bob, grace, linus }: Cast): Promise<void> {
   const sent = { to_user_id: bob.id, amount: '120.50', asset: 'EUR', note: 'Concert tickets' }
   await ask(ada, 'POST', '/wallet/transfers', sent)
   say('Ada sends Bob 120.50 for tickets')
-  const tooMuch = await rest(ada, 'POST', '/wallet/transfers', { ...sent, amount: '900' })
-  say(`and would send 900.00, which she does not have: ${String(tooMuch.body['code'])}`)
+  const tooMuch = await rest(ada, 'POST', '/wallet/transfers', { ...sent, amount: '400' })
+  say(`and would send 400.00, which she does not have: ${String(tooMuch.body['code'])}`)
   check('nothing goes below zero', tooMuch.body['code'] === 'insufficient_funds')
+  const large = { to_user_id: ada.id, amount: '1100', asset: 'EUR' }
+  const unproven = await rest(bob, 'POST', '/wallet/transfers', large)
+  say(`Bob would send her 1,100.00 without a second factor: ${String(unproven.body['code'])}`)
+  check('large sums need a second factor', unproven.body['code'] === 'mfa_required')
   const wrong = await ask(ada, 'POST', '/wallet/transfers', { ...sent, amount: '10', note: 'Oops' })
   const act_id = String(wrong['act_id'])
   const asked = await ask(grace, 'POST', '/admin/ledger/reversals', {
@@ -171,7 +253,7 @@ async function hold({ server, bob }: Cast): Promise<void> {
   say('it costs 150.00; the other 50.00 are free again')
 }
 
-async function payout({ server, bob, linus }: Cast): Promise<void> {
+async function payout({ ada, bob, grace, linus }: Cast): Promise<void> {
   chapter('Money goes out')
   const asked = await ask(bob, 'POST', '/payouts', {
     amount: '300',
@@ -184,7 +266,7 @@ async function payout({ server, bob, linus }: Cast): Promise<void> {
   const early = await rest(linus, 'POST', `/admin/payouts/requests/${id}/approve`, {})
   check('and is not approved before', early.status === 409)
   say('a day passes')
-  await server.kernel.db.sql`update payouts set not_before = now() where id = ${id}`
+  await aDayPasses([ada, bob, grace, linus])
   await ask(linus, 'POST', `/admin/payouts/requests/${id}/approve`, {})
   const file = await ask(linus, 'POST', '/admin/payouts/files', {})
   say(`Linus approves, and orders it: ${String(file['message_id'])}.xml (pain.001.001.09)`)
@@ -239,6 +321,8 @@ async function books({ ada, bob, grace }: Cast): Promise<void> {
 }
 
 async function main(): Promise<boolean> {
+  const mailbox = await startMailbox()
+  const password = `demo-${crypto.randomUUID()}`
   const folder = mkdtempSync(join(tmpdir(), 'rialto-demo-'))
   // The embedded database may run under an account of its own.
   chmodSync(folder, 0o755)
@@ -248,20 +332,23 @@ async function main(): Promise<boolean> {
       PORT: '0',
       DATA_DIR: join(folder, 'data'),
       LOG_LEVEL: 'error',
-      RATE_LIMITS: 'off',
+      SMTP_HOST: '127.0.0.1',
+      SMTP_PORT: String(mailbox.port),
+      MAIL_FROM: 'Rialto <rialto@example.org>',
+      ADMIN_USERNAME: 'grace',
+      ADMIN_PASSWORD_HASH: await Bun.password.hash(password),
       PAYMENT_WEBHOOK_SECRET: SECRET,
     },
     cwd: folder,
     features: features.map(({ name }) => name),
   })
-  const log = createLogger({ ...config.log, clock: systemClock })
-  const server = await startServer({ config, log })
+  const log = createLogger({ ...config.log, clock })
+  const server = await startServer({ config, log, clock })
   try {
     base = `http://127.0.0.1:${server.port}`
-    Object.assign(server.kernel, { stepUp: { require: () => Promise.resolve() } })
     const [ada, bob] = [await register('Ada'), await register('Bob')]
-    const grace = await administrator(server, 'Grace')
-    const linus = await administrator(server, 'Linus')
+    const grace = await administrator('Grace', { username: 'grace' }, password)
+    const linus = await invited(grace, 'Linus', mailbox)
     const cast = { server, ada, bob, grace, linus }
     await deposits(cast)
     await transfers(cast)
@@ -270,6 +357,7 @@ async function main(): Promise<boolean> {
     await books(cast)
   } finally {
     await server.stop()
+    await mailbox.close()
     rmSync(folder, { recursive: true, force: true })
   }
   chapter('Checks')

@@ -64,9 +64,8 @@ export async function growth(book: Book, ownerUrl: string): Promise<string> {
     const done = await clients(32, SECONDS, 1, () => post(book, [act([pair(people)])]))
     const rate = done / SECONDS
     first ??= rate
-    rows.push(
-      `| ${[step.accounts, step.transfers, Math.round(rate), (first / rate).toFixed(2)].join(' | ')} |`,
-    )
+    const cells = [step.accounts, step.transfers, Math.round(rate), (first / rate).toFixed(2)]
+    rows.push(`| ${cells.join(' | ')} |`)
     console.log(rows.at(-1))
   }
   await sql.close()

@@ -126,11 +126,12 @@ function table(runs: readonly Run[]): string {
 async function run(db: Database, url: URL, postmaster: number, version: string): Promise<string> {
   const book = await openBook(db)
   const runs = await interleaved(book, url, postmaster)
-  const command = `bun run bench:ledger --rounds ${ROUNDS} --secs ${SECONDS}`
+  const scale = values.scale ? ' --scale' : ''
+  const command = `bun run bench:ledger --rounds ${ROUNDS} --secs ${SECONDS}${scale}`
   const parts = [
     '## Ledger',
     '',
-    `Written by \`${command}${values.scale ? ' --scale' : ''}\` on ${systemClock.iso().slice(0, 10)}.`,
+    `Written by \`${command}\` on ${systemClock.iso().slice(0, 10)}.`,
     `Medians of ${ROUNDS} interleaved rounds on the embedded PostgreSQL ${version} with fsync;`,
     `${versionOf('pgbench', '--version') || 'pgbench absent'}. ${describeMachine()}.`,
     '',

@@ -49,6 +49,8 @@ export interface FourEyesDefinition<D extends TObject> {
   readonly what: string
   /** A request that nobody has decided after so long is over. */
   readonly ttlMs: number
+  /** It is one's own that is asked for. Otherwise nobody asks for what they would gain by. */
+  readonly ofOneself?: true
   /** How the details go into the audit log, and whose data they are. */
   readonly audited: (details: Static<D>) => {
     readonly after: JsonObject
@@ -71,7 +73,8 @@ export interface FourEyesDefinition<D extends TObject> {
 export interface FourEyes<D> {
   /**
    * Asks for it, in the caller's transaction.
-   * @throws Failure `already_exists` when it is asked already, or was agreed to
+   * @throws Failure `already_exists` when it is asked already, or was agreed to; `forbidden` when
+   *   the caller would gain by it, unless that is what it is for
    */
   request(ctx: WriteContext, asked: Asked<D>): Promise<Approval<D>>
   /**
@@ -94,7 +97,7 @@ export interface Asked<D> {
   /** What it is about: the same can be asked for once at a time, and agreed to once. */
   readonly subject: string
   readonly details: D
-  /** Users who would gain by it: none of them may agree. */
+  /** Users who would gain by it: none of them may agree, nor ask, unless it is `ofOneself`. */
   readonly barred: readonly string[]
 }
 
@@ -170,13 +173,13 @@ export function fourEyes<D extends TObject>(
     idempotent: true,
     stepUp: () => true,
     async prepare(ctx, { id }) {
+      if (definition.prepare === undefined) return undefined
       const row = await ctx.kernel.db.read((sql) => find(ctx, sql, id, false))
-      await refuseOwn(ctx, kind, row)
-      return await definition.prepare?.(ctx, row.details)
+      return await definition.prepare(ctx, row.details)
     },
     async handler(ctx, { id, note }, prepared) {
       const row = await find(ctx, ctx.tx.sql, id, true)
-      await refuseOwn(ctx, kind, row)
+      refuseOwn(ctx, kind, row)
       refuseDecided(row)
       const decided = await decide(ctx, row, 'approved', note)
       await definition.approved(ctx, decided, prepared)
@@ -203,13 +206,18 @@ export function fourEyes<D extends TObject>(
 
   return {
     async request(ctx, { id, subject, details: asked, barred }) {
-      const { clock } = ctx
+      const { clock, actor } = ctx
+      if (definition.ofOneself !== true && barred.includes(actor.userId)) {
+        const action = `${kind}_requested`
+        ctx.auditRefusal({ action, outcome: 'denied', ...definition.audited(asked) })
+        throw new Failure('forbidden', 'You would gain by it: somebody else has to ask')
+      }
       const made = await insertApproval(ctx.tx.sql, clock.date(), {
         id: id ?? uuidv7(clock.now()),
         kind,
         subject,
         details: asked as JsonObject,
-        requestedBy: ctx.actor.userId,
+        requestedBy: actor.userId,
         barred,
         expiresAt: new Date(clock.now() + definition.ttlMs),
       })
@@ -234,17 +242,18 @@ export function fourEyes<D extends TObject>(
 
 const noSuchRequest = () => new Failure('not_found', 'No such request')
 
-/** Looked at before the transaction too, so that a refusal is written down. */
-async function refuseOwn(
-  { kernel, actor, request }: Context,
+function refuseOwn(
+  { actor, auditRefusal }: WriteContext,
   kind: string,
   { id, requested_by, barred }: Pick<ApprovalRow, 'id' | 'requested_by' | 'barred'>,
-): Promise<void> {
+): void {
   const own = requested_by === actor.userId
   if (!own && !barred.includes(actor.userId)) return
-  const target = { type: 'approval', id }
-  const action = `${kind}_approved`
-  await kernel.audit.record({ caller: actor, request, action, outcome: 'denied', target })
+  auditRefusal({
+    action: `${kind}_approved`,
+    outcome: 'denied',
+    target: { type: 'approval', id },
+  })
   throw new Failure(
     'forbidden',
     own

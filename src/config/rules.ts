@@ -32,6 +32,12 @@ const NEEDS: readonly (readonly [Name, Name])[] = [
 /** Ways to sign as the operator account. */
 const SIGNERS: readonly Name[] = ['PRIVATE_KEY', 'KEYSTORE_PATH', 'SIGNER_URL']
 
+/** Features that cannot work without others: they move money, and that is the ledger's. */
+const FEATURE_NEEDS: readonly (readonly [feature: string, other: string])[] = [
+  ['funding', 'ledger'],
+  ['payouts', 'ledger'],
+]
+
 /** What the rules look at. `given` also holds the settings whose value was refused. */
 export interface Settings {
   values: Partial<Values>
@@ -96,6 +102,10 @@ function checkValues({ values, given, features }: Settings, refuse: Refuse): voi
     if (unknown.length > 0) {
       const list = features.length > 0 ? features.join(', ') : 'none'
       refuse('FEATURES', `names ${unknown.join(', ')}, which is not one of: ${list}`)
+    }
+    for (const [feature, other] of FEATURE_NEEDS) {
+      if (!values.FEATURES.includes(feature) || values.FEATURES.includes(other)) continue
+      refuse('FEATURES', `names ${feature}, which needs ${other}: name both, or neither`)
     }
   }
   if (values.TLS_CERT && values.TLS_KEY && !belongTogether(values.TLS_CERT, values.TLS_KEY)) {

@@ -140,15 +140,12 @@ const assign = operation('funding.assignments.request', {
   idempotent: true,
   stepUp: () => true,
   async handler(ctx, { provider, payment_id, to_user_id, reason }) {
-    const { tx, actor } = ctx
+    const { tx } = ctx
     const owner = to_user_id.toLowerCase()
     const payment = await findPayment(tx.sql, { provider, paymentId: payment_id })
     if (payment === undefined) throw new Failure('not_found', 'No such payment')
     if (payment.credited !== 'unassigned') {
       throw new Failure('conflict', 'It is not waiting to be assigned')
-    }
-    if (owner === actor.userId) {
-      throw new Failure('forbidden', 'To yourself: somebody else has to ask')
     }
     if (!(await isOpen(tx.sql, owner))) throw new Failure('not_found', 'No such user')
     const details = { provider, payment_id, to_user_id: owner, reason }

@@ -80,16 +80,13 @@ const enter = operation('funding.bank.enter', {
   idempotent: true,
   stepUp: () => true,
   async handler(ctx, given) {
-    const { kernel, actor, tx, clock } = ctx
+    const { kernel, tx, clock } = ctx
     const { amount, value_date, asset = BANK_ASSET } = given
     const owner = given.to_user_id.toLowerCase()
     if (asset !== BANK_ASSET) throw refused('/asset', `is not ${BANK_ASSET}, which banks transfer`)
     const of = await kernel.use(Accounts).asset(asset)
     const minor = parseAmount(amount, of)
     checkValueDate(value_date, clock.now())
-    if (owner === actor.userId) {
-      throw new Failure('forbidden', 'To yourself: somebody else has to enter it')
-    }
     if (!(await isOpen(tx.sql, owner))) throw new Failure('not_found', 'No such user')
     const details = {
       to_user_id: owner,

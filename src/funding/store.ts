@@ -37,7 +37,8 @@ export interface Dispute {
   readonly hold: string | null
 }
 
-type Key = Pick<Payment, 'provider' | 'paymentId'>
+/** What a provider calls a payment. */
+export type PaymentKey = Pick<Payment, 'provider' | 'paymentId'>
 
 interface PaymentRow extends Omit<Payment, 'amount' | 'refunded' | 'returned'> {
   readonly amount: string | null
@@ -62,7 +63,7 @@ const paymentOf = (row: PaymentRow): Payment => ({
 export async function noteEvent(
   sql: SQL,
   now: Date,
-  event: Key & { eventId: string; type: string; outcome: string; body: Uint8Array },
+  event: PaymentKey & { eventId: string; type: string; outcome: string; body: Uint8Array },
 ): Promise<boolean> {
   const rows = await sql`
     insert into payment_events (provider, event_id, type, payment_id, outcome, body, received_at)
@@ -78,7 +79,7 @@ export async function noteEvent(
 }
 
 /** A payment, made if it is not there, and locked until the transaction ends. */
-export async function lockPayment(sql: SQL, now: Date, { provider, paymentId }: Key) {
+export async function lockPayment(sql: SQL, now: Date, { provider, paymentId }: PaymentKey) {
   await sql`
     insert into payments (provider, payment_id, created_at, updated_at)
     values (${provider}, ${paymentId}, ${now}, ${now}) on conflict do nothing`
@@ -89,7 +90,7 @@ export async function lockPayment(sql: SQL, now: Date, { provider, paymentId }: 
 }
 
 /** A payment as it is. */
-export async function findPayment(sql: SQL, key: Key): Promise<Payment | undefined> {
+export async function findPayment(sql: SQL, key: PaymentKey): Promise<Payment | undefined> {
   const [row] = (await sql`
     select ${sql.unsafe(COLUMNS)} from payments
     where provider = ${key.provider} and payment_id = ${key.paymentId}`) as PaymentRow[]
@@ -109,7 +110,10 @@ export async function savePayment(sql: SQL, now: Date, payment: Payment): Promis
 }
 
 /** The disputes of a payment; who has locked the payment has locked them. */
-export async function disputesOf(sql: SQL, { provider, paymentId }: Key): Promise<Dispute[]> {
+export async function disputesOf(
+  sql: SQL,
+  { provider, paymentId }: PaymentKey,
+): Promise<Dispute[]> {
   const rows = (await sql`
     select dispute_id as "disputeId", amount::text, state, hold from payment_disputes
     where provider = ${provider} and payment_id = ${paymentId} order by dispute_id`) as (Omit<
@@ -123,7 +127,7 @@ export async function disputesOf(sql: SQL, { provider, paymentId }: Key): Promis
 export async function saveDispute(
   sql: SQL,
   now: Date,
-  key: Key,
+  key: PaymentKey,
   { disputeId, amount, state, hold }: Dispute,
 ): Promise<void> {
   await sql`

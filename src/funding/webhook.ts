@@ -1,3 +1,4 @@
+import { addressGroup } from '../kernel/address.ts'
 import { Failure } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { service } from '../kernel/kernel.ts'
@@ -65,7 +66,10 @@ export const webhook = operation('funding.webhook', {
       kernel.use(Counts).events.labels({ provider, outcome: 'refused' }).inc()
       const target = { type: 'provider', id: provider }
       const action = 'funding.webhook_refused'
-      await kernel.audit.record({ caller: actor, request, action, outcome: 'denied', target })
+      // Whoever goes on gets a line now and then, not one for each.
+      if (kernel.limiter.take('refusal', `webhook ${addressGroup(request.address)}`) === 0) {
+        await kernel.audit.record({ caller: actor, request, action, outcome: 'denied', target })
+      }
       throw error
     }
     const event = readEvent(body)

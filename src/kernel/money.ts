@@ -1,5 +1,5 @@
 import { Failure } from './errors.ts'
-import { type Static, t } from './schema.ts'
+import { t } from './schema.ts'
 
 /**
  * Money: integers of an asset's minor unit (cents, millisatoshi, wei) inside, decimal text on the
@@ -42,9 +42,6 @@ export const AssetCode = t.String({
   description: 'EUR, MSAT, T4G, TK, TKI',
   examples: ['EUR'],
 })
-/** An amount with its asset, as the server answers. */
-export const Money = t.Object({ amount: t.String(), asset: AssetCode })
-export type Money = Static<typeof Money>
 
 /**
  * Reads an amount of the wire.

@@ -45,7 +45,7 @@ export type Entry = TransferEntry | HoldEntry | PostEntry | ReleaseEntry
 
 /** Something that happened between accounts. */
 export interface Act {
-  /** The same key again is the same act; with other contents it is refused. At most 300 characters. */
+  /** The same again is the same act; with other contents it is refused. 300 characters at most. */
   readonly key: string
   /** `feature.act`: what kind of business this was. */
   readonly kind: string
@@ -96,7 +96,7 @@ export type ActOutcome =
     }
 
 /** The failure that a client gets for a refused act. */
-export function refusalFailure(refusal: Refusal): Failure {
+function refusalFailure(refusal: Refusal): Failure {
   const [code, message] = REFUSALS[refusal]
   return new Failure(code, message)
 }

@@ -34,7 +34,8 @@ export async function checkBooks(sql: SQL): Promise<BooksCheck> {
     // Reading millions of rows takes longer than any request may.
     await tx`set local statement_timeout = 0`
     const assets = (await tx`
-      select s.code as asset, count(a.id)::int as accounts, coalesce(sum(a.balance), 0)::text as sum,
+      select s.code as asset, count(a.id)::int as accounts,
+        coalesce(sum(a.balance), 0)::text as sum,
         (select count(*) from ledger_transfers t join ledger_accounts d on d.id = t.debit
           where d.asset = s.code)::int as transfers
       from ledger_assets s left join ledger_accounts a on a.asset = s.code

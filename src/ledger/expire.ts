@@ -49,7 +49,11 @@ async function dueHolds({ db }: Kernel): Promise<{ id: string; account: string }
 export const expireHoldsJob: Job = {
   name: 'ledger.expire_holds',
   description: 'Releases holds whose time has come',
-  async run(kernel) {
-    await expireHolds(kernel)
+  run: async (kernel, signal) => ({ holds_released: await expireHolds(kernel, signal) }),
+  async dryRun({ db }) {
+    const [row] = await db.sql`
+      select count(*)::int as due from ledger_holds
+      where state = 'open' and expires_at <= clock_timestamp()`
+    return { holds_released: row.due as number }
   },
 }

@@ -1,5 +1,6 @@
 import type { SQL } from 'bun'
 import type { JsonObject } from '../kernel/audit.ts'
+import { Failure } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Caller, WriteContext } from '../kernel/operation.ts'
 import { Accounts, closeAccount } from './accounts.ts'
@@ -35,13 +36,17 @@ export async function* exportWallets(
 
 /**
  * Closes the wallets of somebody who leaves; nothing can be paid into them any more.
- * @throws Failure `conflict` while there is something in one of them
+ * @throws Failure `conflict` that says what is left while there is something in one of them
  */
 export async function forgetWallets(
   { kernel, tx }: WriteContext<Caller | null>,
   userId: string,
 ): Promise<void> {
   const accounts = kernel.use(Accounts)
+  const left = (await walletsOf(tx.sql, userId))
+    .filter(({ balance, held }) => balance > 0n || held > 0n)
+    .map(({ asset, ...amounts }) => showBalance(asset, amounts))
+  if (left.length > 0) throw stillThere(left)
   const open = (await tx.sql`
     select id::text from ledger_accounts
     where coalesce(owner, '00000000-0000-0000-0000-000000000000') = ${userId}
@@ -50,4 +55,12 @@ export async function forgetWallets(
     const account = await accounts.find(Number(id))
     if (account !== undefined) await closeAccount(tx.sql, account)
   }
+}
+
+function stillThere(left: readonly ReturnType<typeof showBalance>[]): Failure {
+  const amounts = left.map(({ asset, balance, held }) => {
+    return `${balance} ${asset}${/[1-9]/.test(held) ? ` (${held} of it set aside)` : ''}`
+  })
+  const what = amounts.join(', ')
+  return new Failure('conflict', `There is money left: ${what}. Have it paid out or spend it first`)
 }

@@ -183,7 +183,21 @@ export const Reconciliations = service('reconciliations', (kernel) => ({
 export const reconcileDaily: Job = {
   name: 'ledger.reconcile',
   description: 'Checks the books, and every external account against its newest statement; daily',
-  async run(kernel) {
-    await reconcile(kernel)
+  async run(kernel, signal) {
+    // One snapshot of everything: once begun it is worth finishing.
+    signal?.throwIfAborted()
+    const { books, accounts } = await reconcile(kernel)
+    const are = (wanted: string) => accounts.filter(({ verdict }) => verdict === wanted).length
+    return {
+      findings: books.findings.length,
+      accounts_compared: accounts.length - are('no_statement'),
+      accounts_differing: are('differs'),
+      accounts_overdue: are('overdue'),
+    }
+  },
+  async dryRun({ db }) {
+    const [row] = await db.sql`
+      select count(distinct account)::int as accounts from external_statements`
+    return { accounts_compared: row.accounts as number }
   },
 }

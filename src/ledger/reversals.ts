@@ -84,9 +84,6 @@ const request = operation('ledger.reversals.request', {
         }),
       ),
     ]
-    if (gaining.includes(actor.userId)) {
-      throw new Failure('forbidden', 'It pays into your own wallet: somebody else has to ask')
-    }
     const details = { act_id, kind: await kindOf(tx.sql, act_id), reason, gaining }
     return flow.show(
       await flow.request(ctx, { subject: act_id, details, barred: gaining }),

@@ -161,8 +161,18 @@ const openBank = (kernel: WriteContext['kernel']) =>
 type Account = Awaited<ReturnType<typeof openBank>>
 
 /** Nobody says of their own payout what the bank has done with it. */
-function refuseOwn(actorId: string, rows: readonly PayoutRow[]): void {
-  if (!rows.some(({ userId }) => userId === actorId)) return
+function refuseOwn(
+  { actor, auditRefusal }: WriteContext,
+  rows: readonly PayoutRow[],
+  to: 'completed' | 'failed',
+): void {
+  const own = rows.find(({ userId }) => userId === actor.userId)
+  if (own === undefined) return
+  auditRefusal({
+    action: `payouts.${to}`,
+    outcome: 'denied',
+    target: { type: 'payout', id: own.id },
+  })
   throw new Failure('forbidden', 'One of them is your own: somebody else has to do it')
 }
 
@@ -177,7 +187,7 @@ export const settle = operation('payouts.settle', {
   prepare: ({ kernel }) => openBank(kernel),
   async handler(ctx, { payout_id, bank_reference: bankReference }, bank) {
     const row = await lockPayout(ctx.tx.sql, payout_id)
-    refuseOwn(ctx.actor.userId, [row])
+    refuseOwn(ctx, [row], 'completed')
     return await shown(ctx, row, 'completed', { bankReference, bank: bank as Account })
   },
 })
@@ -196,7 +206,7 @@ export const fail = operation('payouts.fail', {
   stepUp: () => true,
   async handler(ctx, { payout_id, reason }) {
     const row = await lockPayout(ctx.tx.sql, payout_id)
-    refuseOwn(ctx.actor.userId, [row])
+    refuseOwn(ctx, [row], 'failed')
     return await shown(ctx, row, 'failed', { reason })
   },
 })
@@ -234,7 +244,7 @@ export const settleFile = operation('payouts.files.settle', {
   async handler(ctx, { file_id, bank_reference: bankReference, failed = [] }, bank) {
     const rows = await lockPayoutsOf(ctx.tx.sql, file_id)
     if (rows.length === 0) throw noSuchFile()
-    refuseOwn(ctx.actor.userId, rows)
+    refuseOwn(ctx, rows, 'completed')
     const wallets: Account[] = []
     for (const row of rows) wallets.push(await walletOf(ctx, row))
     // All of them at once and in order, since they are posted in several steps.

@@ -11,18 +11,23 @@
  * driver; no other feature, and no edge.
  */
 
+import { Failure } from '../kernel/errors.ts'
 import { feature } from '../kernel/feature.ts'
 import type { Job } from '../kernel/job.ts'
 import { file, files, fail, order, queue, settle, settleFile } from './admin.ts'
 import { payoutChanged } from './channels.ts'
 import { deliverAll } from './orders.ts'
 import { approval, cancel, get, list, request } from './requests.ts'
+import { isUnderWay, listPrepared } from './store.ts'
 
 /** Every five minutes, and so after a crash: what is ordered has to get to the bank. */
 export const deliverOrders: Job = {
   name: 'payouts.deliver',
   description: 'Hands orders over of which it is not known whether the bank has them',
-  run: (kernel) => deliverAll(kernel),
+  run: deliverAll,
+  async dryRun({ db }) {
+    return { orders_delivered: (await db.read(listPrepared)).length }
+  },
 }
 
 /** Payouts, as `features.ts` mounts it. */
@@ -67,6 +72,9 @@ export const payoutsFeature = feature({
       }
     },
     async forget({ tx }, userId) {
+      if (await isUnderWay(tx.sql, userId)) {
+        throw new Failure('conflict', 'A payout is under way: wait for it, or take it back first')
+      }
       await tx.sql`delete from payout_destinations where user_id = ${userId}`
     },
     kept: ['Your payouts with name and IBAN, because orders to banks are kept ten years.'],

@@ -87,12 +87,20 @@ export async function deliver(kernel: Kernel, id: string): Promise<void> {
 }
 
 /** Looks after every order of which nobody knows whether it was handed over. */
-export async function deliverAll(kernel: Kernel): Promise<void> {
+export async function deliverAll(
+  kernel: Kernel,
+  signal?: AbortSignal,
+): Promise<{ orders_delivered: number; orders_failed: number }> {
+  let [delivered, failed] = [0, 0]
   for (const id of await kernel.db.read(listPrepared)) {
+    signal?.throwIfAborted()
     try {
       await deliver(kernel, id)
+      delivered++
     } catch (error) {
+      failed++
       kernel.log.error('payout order not handed over', { id, error })
     }
   }
+  return { orders_delivered: delivered, orders_failed: failed }
 }

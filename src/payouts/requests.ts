@@ -49,6 +49,7 @@ export const approval = fourEyes({
   },
   path: '/admin/payouts/requests',
   what: 'a payout that its owner has asked for',
+  ofOneself: true,
   // The money is held as long: until somebody decides, or its owner takes it back.
   ttlMs: HOLD_MS,
   audited: ({ for_user_id, iban, name, ...after }) => ({

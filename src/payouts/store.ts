@@ -125,6 +125,14 @@ export async function countOpen(sql: SQL, userId: string): Promise<number> {
   return row.open
 }
 
+/** Whether the bank may still pay something to a user, or somebody has to decide on it. */
+export async function isUnderWay(sql: SQL, userId: string): Promise<boolean> {
+  const rows = await sql`
+    select from payouts where user_id = ${userId}
+      and state in ('requested', 'approved', 'processing') limit 1`
+  return rows.length > 0
+}
+
 /** Since when a user has had money sent to an account; now, for a new one. */
 export async function destinationSince(
   sql: SQL,
@@ -141,14 +149,10 @@ export async function destinationSince(
   return row.since
 }
 
-/**
- * When password, second factor or address of a user last changed; null for never. Asked through
- * JSON, since the column belongs to identity.
- */
+/** When password, second factor or address of a user last changed; null for never. */
 export async function securityChangedAt(sql: SQL, userId: string): Promise<Date | null> {
   const [row] = (await sql`
-    select (to_jsonb(u) ->> 'security_changed_at')::timestamptz as at
-    from users u where id = ${userId}`) as { at: Date | null }[]
+    select security_changed_at as at from users where id = ${userId}`) as { at: Date | null }[]
   return row?.at ?? null
 }
 

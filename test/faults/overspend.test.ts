@@ -167,7 +167,8 @@ test('the control: unsorted locks deadlock', async () => {
         return 'locked'
       })
       .catch(sqlState)
-  expect((await Promise.all([lock(1, 2), lock(2, 1)])).toSorted()).toEqual(['40P01', 'locked'])
+  const outcomes = await Promise.all([lock(1, 2), lock(2, 1)])
+  expect(new Set(outcomes)).toEqual(new Set(['40P01', 'locked']))
   // The counters of a session come when it is idle.
   await until(async () => (await deadlocks()) > before, 'the deadlock is counted')
 })

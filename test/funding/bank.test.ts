@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { auditTrail } from '../support/audit.ts'
 import { expectLedgerCoherent } from '../support/books.ts'
+import { provenFor, restWithFactor } from '../support/mfa.ts'
 import { walletOf } from '../support/payments.ts'
 import { administrator, type Person, person, rest } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
-import { acceptStepUp, STEPPED_UP } from '../support/step-up.ts'
 
 /** Bank transfers: one administrator enters, another one confirms, and it counts once. */
 
@@ -13,7 +14,6 @@ let two: Person
 let ada: Person
 beforeAll(async () => {
   server = await testServer()
-  acceptStepUp(server.kernel)
   one = await administrator(server)
   two = await administrator(server)
   ada = await person(server, 'ada')
@@ -22,12 +22,10 @@ afterEach(() => expectLedgerCoherent(server.database))
 afterAll(() => server.stop())
 
 const today = () => new Date().toISOString().slice(0, 10)
-const call = (who: Person, method: string, path: string, body?: object, headers = STEPPED_UP) =>
-  rest(server, method, `/api/v1/admin/funding/bank-transfers${path}`, {
-    token: who.token,
-    body,
-    headers: { ...headers },
-  })
+const transfers = '/api/v1/admin/funding/bank-transfers'
+/** With the fresh second factor that it asks for. */
+const call = (as: Person, method: string, path: string, body?: object) =>
+  restWithFactor(server, method, `${transfers}${path}`, { as, body })
 let references = 0
 const transfer = (change: object = {}) => ({
   to_user_id: ada.id,
@@ -37,18 +35,23 @@ const transfer = (change: object = {}) => ({
   value_date: today(),
   ...change,
 })
-const decide = (who: Person, id: unknown, verb: 'confirm' | 'reject', headers = STEPPED_UP) =>
-  call(who, 'POST', `/${String(id)}/${verb}`, {}, headers)
+const decide = (who: Person, id: unknown, verb: 'confirm' | 'reject') =>
+  call(who, 'POST', `/${String(id)}/${verb}`, {})
 
 test('is credited once two administrators agree, and not before', async () => {
   const { status, body } = await call(one, 'POST', '', transfer())
   expect([status, body['state']]).toEqual([201, 'pending'])
   expect((await walletOf(server, ada)).balance).toBe('0.00')
   expect((await decide(one, body['id'], 'confirm')).body['code']).toBe('forbidden')
-  const bare = await decide(two, body['id'], 'confirm', { 'X-Step-Up': '' })
+  const path = `${transfers}/${body['id']}/confirm`
+  const bare = await rest(server, 'POST', path, { token: two.token, body: {} })
   expect(bare.body['code']).toBe('step_up_required')
+  // Each with a proof of its own, earned before, so that all come at once.
+  const proofs = await Promise.all(
+    Array.from({ length: 10 }, () => provenFor(server, 'POST', path, { as: two, body: {} })),
+  )
   const answers = await Promise.all(
-    Array.from({ length: 10 }, () => decide(two, body['id'], 'confirm')),
+    proofs.map((headers) => rest(server, 'POST', path, { token: two.token, body: {}, headers })),
   )
   expect(answers.filter((answer) => answer.status === 200)).toHaveLength(1)
   expect((await walletOf(server, ada)).balance).toBe('250.00')
@@ -68,7 +71,13 @@ test('the same booking counts once, however written, and again after a rejection
 })
 
 test('goes to no administrator who has a hand in it', async () => {
-  expect((await call(one, 'POST', '', transfer({ to_user_id: one.id }))).status).toBe(403)
+  const own = transfer({ to_user_id: one.id })
+  expect((await call(one, 'POST', '', own)).status).toBe(403)
+  const refusals = (await auditTrail(server, 'funding.bank_transfer_requested')).filter(
+    ({ outcome }) => outcome === 'denied',
+  )
+  const after = { bank_reference: own.bank_reference }
+  expect(refusals).toMatchObject([{ actor_id: one.id, subject_id: one.id, after }])
   const { body } = await call(one, 'POST', '', transfer({ to_user_id: two.id }))
   expect((await decide(two, body['id'], 'confirm')).body['code']).toBe('forbidden')
   expect((await walletOf(server, two)).balance).toBe('0.00')

@@ -4,9 +4,10 @@ import { sqlState } from '../../db/transaction.ts'
 import { type Account, balanceOf, checkBooks, Lane, postedAct } from '../../src/ledger/index.ts'
 import { reconcile } from '../../src/ledger/reconcile.ts'
 import { expectLedgerCoherent, funds } from '../support/books.ts'
+import { auditTrail } from '../support/audit.ts'
+import { provenFor, restWithFactor } from '../support/mfa.ts'
 import { administrator, type Body, type Person, person, rest } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
-import { acceptStepUp, STEPPED_UP } from '../support/step-up.ts'
 
 /** The books as administrators see them, and what takes two of them. */
 
@@ -16,15 +17,15 @@ let two: Person
 let ada: Person
 beforeAll(async () => {
   server = await testServer()
-  acceptStepUp(server.kernel)
   one = await administrator(server)
   two = await administrator(server)
   ada = await person(server, 'ada')
 })
 afterAll(() => server.stop())
 
-const call = (who: Person, method: string, path: string, body?: unknown, headers = STEPPED_UP) =>
-  rest(server, method, `/api/v1${path}`, { token: who.token, body, headers: { ...headers } })
+/** With the fresh second factor that it asks for. */
+const call = (as: Person, method: string, path: string, body?: unknown) =>
+  restWithFactor(server, method, `/api/v1${path}`, { as, body })
 const wallet = (who: Person, minor = 0n) =>
   funds(server.kernel, { asset: 'EUR', kind: 'wallet', owner: who.id }, minor)
 const balance = async (account: Account) => (await balanceOf(server.kernel.db.sql, account)).balance
@@ -88,9 +89,8 @@ describe('the books', () => {
     ])
     const lines = await call(one, 'GET', `/admin/ledger/accounts/${from.id}/statement?limit=1`)
     expect(lines.body['items'][0]).toMatchObject({ amount: '-0.07' })
-    const [line] = await server.kernel.db.sql`
-      select actor_id, subject_id from audit_log where action = 'ledger.statement_read'`
-    expect(line).toEqual({ actor_id: one.id, subject_id: ada.id })
+    const read = await auditTrail(server, 'ledger.statement_read')
+    expect(read).toMatchObject([{ actor_id: one.id, subject_id: ada.id }])
     for (const path of ['acts/999999999999999999', 'accounts/999999999999999999/statement']) {
       expect((await call(one, 'GET', `/admin/ledger/${path}`)).status).toBe(404)
     }
@@ -102,8 +102,11 @@ describe('a reversal', () => {
 
   const ask = (who: Person, act_id: string, reason = 'Entered twice') =>
     call(who, 'POST', '/admin/ledger/reversals', { act_id, reason })
-  const decide = (who: Person, id: string, verb: string, headers = STEPPED_UP) =>
-    call(who, 'POST', `/admin/ledger/reversals/${id}/${verb}`, {}, headers)
+  const decision = (id: string, verb: string) => `/admin/ledger/reversals/${id}/${verb}`
+  const decide = (who: Person, id: string, verb: string) =>
+    call(who, 'POST', decision(id, verb), {})
+  const withoutFactor = (who: Person, path: string, body: object) =>
+    rest(server, 'POST', `/api/v1${path}`, { token: who.token, body })
   let bob: Person
   let from: Account
   let to: Account
@@ -114,15 +117,8 @@ describe('a reversal', () => {
 
   test('takes two administrators and a second factor of each', async () => {
     const id = await pay(from, to, 300n)
-    const bare = await call(
-      one,
-      'POST',
-      '/admin/ledger/reversals',
-      { act_id: id, reason: 'x y z' },
-      {
-        'X-Step-Up': '',
-      },
-    )
+    const input = { act_id: id, reason: 'Entered twice' }
+    const bare = await withoutFactor(one, '/admin/ledger/reversals', input)
     expect(bare.body['code']).toBe('step_up_required')
     const asked = await ask(one, id)
     expect(asked).toMatchObject({ status: 201, body: { state: 'pending', requested_by: one.id } })
@@ -130,7 +126,7 @@ describe('a reversal', () => {
     expect(asked.body['details']).toMatchObject({ act_id: id, gaining: [ada.id] })
     const own = await decide(one, approval, 'approve')
     expect([own.status, own.body['code']]).toEqual([403, 'forbidden'])
-    const unproven = await decide(two, approval, 'approve', { 'X-Step-Up': '' })
+    const unproven = await withoutFactor(two, decision(approval, 'approve'), {})
     expect(unproven.body['code']).toBe('step_up_required')
     expect(await balance(to)).toBe(300n)
     const done = await decide(two, approval, 'approve')
@@ -140,28 +136,31 @@ describe('a reversal', () => {
     expect(body['reversed_by']).not.toBeNull()
     expect((await decide(two, approval, 'approve')).status).toBe(409)
     expect((await ask(two, id)).status).toBe(409)
-    const lines = await server.kernel.db.sql`
-      select action, outcome, actor_id from audit_log
-      where target_id in (${approval}, ${id}) order by at, action`
-    expect(lines.map((line: Body) => [line['action'], line['outcome'], line['actor_id']])).toEqual(
-      expect.arrayContaining([
-        ['ledger.reversal_requested', 'success', one.id],
-        ['ledger.reversal_approved', 'denied', one.id],
-        ['ledger.reversal_approved', 'success', two.id],
-        ['ledger.reversed', 'success', two.id],
-      ]),
-    )
+    const lines = (await auditTrail(server, 'ledger.revers')).filter(({ target_id }) => {
+      return target_id === approval || target_id === id
+    })
+    expect(lines.map(({ action, outcome, actor_id }) => [action, outcome, actor_id])).toEqual([
+      ['ledger.reversal_requested', 'success', one.id],
+      ['ledger.reversal_approved', 'denied', one.id],
+      ['ledger.reversal_approved', 'success', two.id],
+      ['ledger.reversed', 'success', two.id],
+    ])
   })
 
   test('is decided once, however many decide at the same time', async () => {
     const id = await pay(from, to, 200n)
     const approval = (await ask(one, id)).body['id'] as string
     const more = await Promise.all([administrator(server), administrator(server)])
-    const answers = await Promise.all(
-      [two, ...more, two, ...more].flatMap((who, n) =>
-        decide(who, approval, n % 2 === 0 ? 'approve' : 'reject'),
-      ),
+    const path = `/api/v1${decision(approval, 'approve')}`
+    // Proven beforehand, so that those who agree are no later than those who refuse.
+    const calls = await Promise.all(
+      [two, ...more, two, ...more].map(async (as, n) => {
+        if (n % 2 === 1) return () => decide(as, approval, 'reject')
+        const headers = await provenFor(server, 'POST', path, { as, body: {} })
+        return () => rest(server, 'POST', path, { token: as.token, body: {}, headers })
+      }),
     )
+    const answers = await Promise.all(calls.map((send) => send()))
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
     expect(answers.filter(({ body }) => body['code'] === 'conflict')).toHaveLength(5)
     const approved = answers.some(

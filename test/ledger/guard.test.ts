@@ -57,18 +57,21 @@ describe('the server’s role may not', () => {
   })
 })
 
+type Cell = string | number | null | undefined
+
 /** The posting function, called as no code of ours would. */
 async function post(
-  entries: readonly { op?: unknown; debit?: unknown; credit?: unknown; amount?: unknown }[],
+  entries: readonly { op?: Cell; debit?: Cell; credit?: Cell; amount?: Cell }[],
   options: { accounts?: number[]; hold?: string; acts?: string } = {},
 ): Promise<string> {
   const accounts = options.accounts ?? [ada.id, bob.id].toSorted((a, b) => a - b)
   const key = `"\\\\x${Buffer.from(crypto.randomUUID()).toString('hex')}"`
-  const list = (values: readonly unknown[]) => `{${values.map((v) => v ?? 'NULL').join(',')}}`
-  const of = (name: 'op' | 'debit' | 'credit' | 'amount', standard: unknown) =>
+  const list = (values: readonly Cell[]) => `{${values.map((v) => v ?? 'NULL').join(',')}}`
+  const of = (name: 'op' | 'debit' | 'credit' | 'amount', standard: Cell) =>
     list(entries.map((entry) => (name in entry ? entry[name] : standard)))
   return await sql`
-    select outcomes from ledger_post(${list(accounts)}::text::bigint[], ${`{${key}}`}::text::bytea[],
+    select outcomes from ledger_post(
+      ${list(accounts)}::text::bigint[], ${`{${key}}`}::text::bytea[],
       ${`{${key}}`}::text::bytea[], '{x}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}',
       ${options.acts ?? list(entries.map(() => 1))}::text::int[], ${of('op', 0)}::text::int[],
       ${of('debit', 1)}::text::int[], ${of('credit', 2)}::text::int[],

@@ -71,7 +71,7 @@ describe('transfers', () => {
     expect(await balance(bob)).toEqual([30n, 0n])
   })
 
-  test('the same key with other contents is refused, over the same and over other accounts', async () => {
+  test('the same key with other contents is refused, whatever accounts they are over', async () => {
     const people = await Promise.all([1, 2, 3, 4].map(() => wallet(world.kernel, 100n)))
     const [ada, bob, eve, joe] = people as [Account, Account, Account, Account]
     const one = act([transfer(ada, bob, 30n)])

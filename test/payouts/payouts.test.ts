@@ -3,12 +3,14 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expireHolds } from '../../src/ledger/index.ts'
 import { deliver as deliverOrder, deliverAll } from '../../src/payouts/orders.ts'
+import { auditTrail } from '../support/audit.ts'
 import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { Client } from '../support/client.ts'
+import { giveFactor } from '../support/factor.ts'
+import { provenFor, restWithFactor } from '../support/mfa.ts'
 import { walletOf } from '../support/payments.ts'
 import { administrator, type Body, type Person, person, rest } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
-import { acceptStepUp, STEPPED_UP } from '../support/step-up.ts'
 import { until } from '../support/wait.ts'
 
 /** Money on its way to a bank account, from the request to the bank's answer. */
@@ -18,7 +20,6 @@ let one: Person
 let two: Person
 beforeAll(async () => {
   server = await testServer()
-  acceptStepUp(server.kernel)
   one = await administrator(server)
   two = await administrator(server)
 })
@@ -28,8 +29,15 @@ afterAll(() => server.stop())
 const IBAN = 'DE89 3704 0044 0532 0130 00'
 const call = (who: Person, method: string, path: string, body?: object, headers = {}) =>
   rest(server, method, `/api/v1${path}`, { token: who.token, body, headers })
-const act = (who: Person, method: string, path: string, body?: object) =>
-  call(who, method, `/admin/payouts${path}`, body, STEPPED_UP)
+/** With the fresh second factor that it asks for. */
+const act = (as: Person, method: string, path: string, body?: object) =>
+  restWithFactor(server, method, `/api/v1/admin/payouts${path}`, { as, body })
+/** The same in two steps: proven now, sent later, so that calls at once really are. */
+async function ready(as: Person, path: string, body: object) {
+  const address = `/api/v1/admin/payouts${path}`
+  const headers = await provenFor(server, 'POST', address, { as, body })
+  return () => rest(server, 'POST', address, { token: as.token, body, headers })
+}
 const request = (who: Person, change: object = {}, headers = {}) =>
   call(
     who,
@@ -38,9 +46,10 @@ const request = (who: Person, change: object = {}, headers = {}) =>
     { amount: '100', iban: IBAN, name: 'Ada Lovelace', ...change },
     headers,
   )
-/** Somebody with money, whose account at the bank is known since yesterday. */
+/** Somebody with money and a second factor, whose account at the bank is known since yesterday. */
 async function customer(minor = 100_000n): Promise<Person> {
   const who = await person(server)
+  await giveFactor(server.kernel, who.id)
   await funds(server.kernel, { asset: 'EUR', kind: 'wallet', owner: who.id }, minor)
   await server.kernel.db.sql`
     insert into payout_destinations (user_id, iban, first_used_at)
@@ -48,7 +57,7 @@ async function customer(minor = 100_000n): Promise<Person> {
   return who
 }
 async function approved(who: Person, amount = '100'): Promise<string> {
-  const { body } = await request(who, { amount }, STEPPED_UP)
+  const { body } = await request(who, { amount })
   const { status } = await act(one, 'POST', `/requests/${body['id']}/approve`, {})
   expect(status).toBe(200)
   return body['id'] as string
@@ -126,14 +135,13 @@ describe('a payout', () => {
       label: 'Payout to DE89…3000',
       amount: '-100.00',
     })
-    const actions = await server.kernel.db.sql`
-      select action from audit_log where target_id = ${id} order by at, id`
-    expect(actions.map((line: Body) => line['action']).toSorted()).toEqual([
-      'payouts.approved',
-      'payouts.completed',
-      'payouts.payout_approved',
+    const lines = (await auditTrail(server, 'payouts.')).filter(({ target_id }) => target_id === id)
+    expect(lines.map(({ action }) => action)).toEqual([
       'payouts.payout_requested',
+      'payouts.payout_approved',
+      'payouts.approved',
       'payouts.processing',
+      'payouts.completed',
     ])
     await ear.close()
   })
@@ -171,11 +179,13 @@ describe('a payout', () => {
     const ada = await customer()
     const { body } = await request(ada)
     const id = body['id'] as string
+    const approve = `/requests/${id}/approve`
+    const [first, second] = [await ready(one, approve, {}), await ready(two, approve, {})]
     const answers = await Promise.all([
-      act(one, 'POST', `/requests/${id}/approve`, {}),
+      first(),
       act(two, 'POST', `/requests/${id}/reject`, {}),
       call(ada, 'DELETE', `/payouts/${id}`),
-      act(two, 'POST', `/requests/${id}/approve`, {}),
+      second(),
     ])
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
     expect(answers.filter(({ status }) => status === 409)).toHaveLength(3)
@@ -190,9 +200,12 @@ describe('a payout', () => {
     const ada = await customer()
     const id = await approved(ada)
     await ordered()
+    const fails = await Promise.all(
+      [1, 2, 3].map(() => ready(two, `/${id}/fail`, { reason: 'refused' })),
+    )
     const answers = await Promise.all([
       ...[1, 2, 3].map(() => act(one, 'POST', `/${id}/settle`, {})),
-      ...[1, 2, 3].map(() => act(two, 'POST', `/${id}/fail`, { reason: 'refused' })),
+      ...fails.map((fail) => fail()),
     ])
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
     const paid = (await stateOf(ada, id)) === 'completed'
@@ -214,6 +227,15 @@ describe('a payout', () => {
     expect((await act(one, 'POST', `/${id}/settle`, {})).status).toBe(403)
     expect((await act(one, 'POST', `/${id}/fail`, { reason: 'I want it back' })).status).toBe(403)
     expect((await act(one, 'POST', `/files/${file['id']}/settle`, {})).status).toBe(403)
+    const denied = (await auditTrail(server, 'payouts.')).filter((line) => {
+      return line.outcome === 'denied' && line.target_id === id
+    })
+    expect(denied.map(({ action, actor_id }) => [action, actor_id])).toEqual([
+      ['payouts.payout_approved', one.id],
+      ['payouts.completed', one.id],
+      ['payouts.failed', one.id],
+      ['payouts.completed', one.id],
+    ])
     expect((await act(two, 'POST', `/${id}/settle`, {})).status).toBe(200)
   })
 
@@ -270,14 +292,18 @@ describe('waiting', () => {
   test('so does a known one after a change of password or second factor', async () => {
     const ada = await customer()
     const { sql } = server.kernel.db
-    const [known] = await sql`
-      select from information_schema.columns
-      where table_name = 'users' and column_name = 'security_changed_at'`
-    if (known === undefined) return
-    await sql`update users set security_changed_at = now() where id = ${ada.id}`
+    const before = await request(ada)
+    expect(before.body['held_until']).toBeNull()
+    const password = { current_password: ada.password, password: 'another password of hers' }
+    const path = '/api/v1/auth/password/change'
+    const changed = await restWithFactor(server, 'POST', path, { as: ada, body: password })
+    expect(changed.status).toBe(200)
     const { body } = await request(ada)
-    expect(body['held_until']).not.toBeNull()
-    await call(ada, 'DELETE', `/payouts/${body['id']}`)
+    expect(Date.parse(body['held_until']) - server.kernel.clock.now()).toBeGreaterThan(86_000_000)
+    // The control: it is the day that counts, not the change.
+    await sql`
+      update users set security_changed_at = now() - interval '25 hours' where id = ${ada.id}`
+    expect((await request(ada)).body['held_until']).toBeNull()
   })
 
   test('somebody who is blocked meanwhile is not paid', async () => {

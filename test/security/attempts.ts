@@ -1,5 +1,6 @@
-import type { ErrorCode } from '../../src/kernel/errors.ts'
 import type { WordName } from '../../realtime/words.ts'
+import { type Attempt, type Belongings, hersNotMine, upper } from './attempt.ts'
+import { MONEY_ATTEMPTS } from './money-attempts.ts'
 
 /**
  * What a user may try with the things of another, one row for every operation and channel of the
@@ -7,110 +8,9 @@ import type { WordName } from '../../realtime/words.ts'
  * be abused.
  */
 
-/** Somebody's things that others must not get at. */
-export interface Belongings {
-  readonly userId: string
-  readonly email: string
-  readonly username: string
-  readonly timeZone: string
-  readonly userAgent: string
-  readonly token: string
-  readonly refreshToken: string
-  readonly sessionId: string
-  readonly deviceId: string
-  /** Of a call of hers that needs a fresh second factor. */
-  readonly challenge: string
-  readonly conversationId: string
-  /** A copy of her data. */
-  readonly exportId: string
-  /** Received, not yet read. */
-  readonly messageId: string
-  readonly sentId: string
-  /** Of their lists of conversations and messages. */
-  readonly conversationCursor: string
-  readonly messageCursor: string
-  /** Asked for, not decided yet. */
-  readonly payoutId: string
-  readonly iban: string
-}
-
-/** Who tries: a user with a conversation of their own with a third. */
-export interface Attacker {
-  readonly userId: string
-  readonly conversationId: string
-  readonly messageId: string
-  /** Somebody who talks with both. */
-  readonly friendId: string
-}
-
-/** One thing to try. */
-export interface Attempt {
-  readonly input: (hers: Belongings, me: Attacker) => Record<string, unknown>
-  /** The refusal; `own` when it works, but on the caller's own things only. */
-  readonly expect: ErrorCode | 'own'
-  /** Values that a working answer must not hold although the input named them. */
-  readonly without?: (hers: Belongings) => string[]
-  /** Why a thing that does not exist is answered differently, where it is. */
-  readonly tellsApart?: string
-  /** Leaves traces with the caller: to be tried by somebody made for it. */
-  readonly harmful?: true
-}
-
-const upper = (text: string) => text.toUpperCase()
-const hersNotMine = ({ userId }: Belongings) => [userId]
-
-/** What only administrators may do: refused before anything is looked at. */
-const ADMINS: Readonly<Record<string, (hers: Belongings) => Record<string, unknown>>> = {
-  'ledger.check': () => ({}),
-  'ledger.accounts': ({ userId }) => ({ owner_id: userId }),
-  'ledger.statement': () => ({ account_id: '1' }),
-  'ledger.acts': () => ({ act_id: '1' }),
-  'ledger.reversals.request': () => ({ act_id: '1', reason: 'I want it back' }),
-  'ledger.reversals': () => ({ state: 'pending' }),
-  'ledger.reversals.approve': ({ payoutId }) => ({ id: payoutId }),
-  'ledger.reversals.reject': ({ payoutId }) => ({ id: payoutId }),
-  'ledger.statements.enter': () => ({
-    account_id: '1',
-    at: '2026-01-01T00:00:00Z',
-    balance: '1',
-    reference: 'mine',
-  }),
-  'ledger.reconciliation': () => ({}),
-  'ledger.reconcile': () => ({}),
-  'funding.payments': ({ userId }) => ({ of_user_id: userId }),
-  'funding.payments.resolve': () => ({ provider: 'stripe', payment_id: 'pi_1', note: 'mine' }),
-  'funding.assignments': () => ({}),
-  'funding.assignments.request': ({ userId }) => ({
-    provider: 'stripe',
-    payment_id: 'pi_1',
-    to_user_id: userId,
-    reason: 'mine',
-  }),
-  'funding.assignments.approve': ({ payoutId }) => ({ id: payoutId }),
-  'funding.assignments.reject': ({ payoutId }) => ({ id: payoutId }),
-  'funding.bank': () => ({}),
-  'funding.bank.enter': ({ userId }) => ({
-    to_user_id: userId,
-    amount: '1000',
-    bank_reference: 'MINE 1',
-    value_date: '2026-01-01',
-  }),
-  'funding.bank.confirm': ({ payoutId }) => ({ id: payoutId }),
-  'funding.bank.reject': ({ payoutId }) => ({ id: payoutId }),
-  'payouts.approvals': () => ({}),
-  'payouts.approve': ({ payoutId }) => ({ id: payoutId }),
-  'payouts.reject': ({ payoutId }) => ({ id: payoutId }),
-  'payouts.queue': ({ userId }) => ({ of_user_id: userId }),
-  'payouts.files': () => ({}),
-  'payouts.files.create': () => ({}),
-  'payouts.files.get': ({ payoutId }) => ({ file_id: payoutId }),
-  'payouts.files.settle': ({ payoutId }) => ({ file_id: payoutId }),
-  'payouts.settle': ({ payoutId }) => ({ payout_id: payoutId }),
-  'payouts.fail': ({ payoutId }) => ({ payout_id: payoutId, reason: 'mine' }),
-}
-
 /** By operation. */
 export const ATTEMPTS: Readonly<Record<string, readonly Attempt[]>> = {
+  ...MONEY_ATTEMPTS,
   'auth.register': [
     {
       input: ({ email }) => ({ email: upper(email), password: 'another password' }),
@@ -460,86 +360,6 @@ export const ATTEMPTS: Readonly<Record<string, readonly Attempt[]>> = {
   'conversations.list': [
     { input: ({ userId }) => ({ user_id: userId }), expect: 'own', without: hersNotMine },
     { input: ({ conversationCursor }) => ({ cursor: conversationCursor }), expect: 'own' },
-  ],
-  ...Object.fromEntries(
-    Object.entries(ADMINS).map(([name, given]): [string, Attempt[]] => [
-      name,
-      [{ input: given, expect: 'forbidden' }],
-    ]),
-  ),
-  'wallet.balances': [
-    { input: ({ userId }) => ({ user_id: userId }), expect: 'own', without: hersNotMine },
-    { input: ({ userId }) => ({ owner_id: userId }), expect: 'validation_failed' },
-  ],
-  'wallet.statement': [
-    {
-      input: ({ userId }) => ({ asset: 'EUR', user_id: userId }),
-      expect: 'own',
-      without: hersNotMine,
-    },
-    { input: () => ({ asset: 'EUR', account_id: '2' }), expect: 'validation_failed' },
-    // A cursor of hers is a place in time, and shows one's own.
-    { input: () => ({ asset: 'EUR', cursor: '1.1' }), expect: 'own' },
-  ],
-  'wallet.export': [
-    {
-      input: ({ userId }) => ({ asset: 'EUR', user_id: userId }),
-      expect: 'own',
-      without: hersNotMine,
-    },
-  ],
-  'wallet.transfer': [
-    {
-      input: ({ userId }, { friendId }) => ({
-        to_user_id: friendId,
-        amount: '1',
-        asset: 'EUR',
-        from_user_id: userId,
-      }),
-      expect: 'validation_failed',
-    },
-    {
-      input: ({ userId }, { friendId }) => ({
-        to_user_id: friendId,
-        amount: '1',
-        asset: 'EUR',
-        user_id: userId,
-      }),
-      expect: 'insufficient_funds',
-    },
-    {
-      input: ({ userId }) => ({ to_user_id: userId, amount: '1', asset: 'EUR' }),
-      expect: 'insufficient_funds',
-      tellsApart: 'profiles are public: that somebody is there is no secret',
-    },
-  ],
-  'funding.webhook': [
-    {
-      input: ({ userId }) => ({ provider: 'stripe', metadata: { user_id: userId } }),
-      expect: 'not_found',
-    },
-  ],
-  'payouts.request': [
-    {
-      input: ({ userId, iban }) => ({ user_id: userId, amount: '1', iban, name: 'Mallory' }),
-      expect: 'insufficient_funds',
-    },
-    {
-      input: ({ userId, iban }) => ({ from_user_id: userId, amount: '1', iban, name: 'Mallory' }),
-      expect: 'validation_failed',
-    },
-  ],
-  'payouts.list': [
-    { input: ({ userId }) => ({ user_id: userId }), expect: 'own', without: hersNotMine },
-    { input: ({ payoutId }) => ({ cursor: payoutId }), expect: 'own' },
-  ],
-  'payouts.get': [
-    { input: ({ payoutId }) => ({ payout_id: payoutId }), expect: 'not_found' },
-    { input: ({ payoutId }) => ({ payout_id: upper(payoutId) }), expect: 'not_found' },
-  ],
-  'payouts.cancel': [
-    { input: ({ payoutId }) => ({ payout_id: payoutId }), expect: 'not_found' },
-    { input: ({ payoutId }) => ({ payout_id: upper(payoutId) }), expect: 'not_found' },
   ],
   'conversations.messages': [
     {

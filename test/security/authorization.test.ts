@@ -20,7 +20,8 @@ import {
   type Scene,
   uncovered,
 } from './attack.ts'
-import { ATTEMPTS, type Belongings, CHANNEL_WORDS, CHANNELS, WORD_ATTEMPTS } from './attempts.ts'
+import type { Belongings } from './attempt.ts'
+import { ATTEMPTS, CHANNEL_WORDS, CHANNELS, WORD_ATTEMPTS } from './attempts.ts'
 
 /** The control: what somebody might write in a hurry. */
 const leakySession = operation('leaky.session', {

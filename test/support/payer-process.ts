@@ -42,7 +42,13 @@ const submit = async (key: string, kind: string, n: number, entries: Entry[]) =>
 /** The stored identity of a payment: the same after a restart. */
 const holdOf = (n: number) => {
   const hex = createHash('sha256').update(`hold ${n}`).digest('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+  const parts = [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    `4${hex.slice(13, 16)}`,
+    `8${hex.slice(17, 20)}`,
+  ]
+  return [...parts, hex.slice(20, 32)].join('-')
 }
 const transfer = (): Entry[] => [
   { type: 'transfer', debit: wallet, credit: bankAccount, amount: 1n },
