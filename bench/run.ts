@@ -12,6 +12,7 @@ import { buildGenerator, type Peer, PEERS } from './peers.ts'
 import { endOnSignals, failIfInterrupted } from './process.ts'
 import { type Circumstances, renderReport } from './report.ts'
 import type { Result } from './results.ts'
+import { otherSections } from './sections.ts'
 import { type ScenarioName, SCENARIOS } from './scenarios.ts'
 import { measureStarts } from './start.ts'
 import { type Setting, takeTurn } from './turn.ts'
@@ -51,7 +52,7 @@ async function bench(options: Options): Promise<void> {
   if (options.quick) return
   const lines = results.map((result) => `${JSON.stringify(result)}\n`)
   writeFileSync(join(import.meta.dir, 'results.jsonl'), lines.join(''))
-  writeFileSync(join(import.meta.dir, 'RESULTS.md'), report)
+  writeFileSync(join(import.meta.dir, 'RESULTS.md'), report + otherSections())
 }
 
 async function measure(

@@ -64,6 +64,32 @@ async function prepareRole(sql: SQL, ownerUrl: string, log: Logger): Promise<Pre
   return { url: url.href, separated: true }
 }
 
+/**
+ * The ledger is read, and changed by its own functions alone: a balance is the sum of its transfers
+ * by construction, whatever statement a bug or an attacker gets into the server.
+ */
+const LEDGER_GUARD = `
+  revoke insert, update, delete, truncate, references, trigger on
+    ledger_assets, ledger_account_kinds, ledger_accounts, ledger_acts, ledger_transfers,
+    ledger_holds from SERVER;
+  revoke all on sequence ledger_act_id from SERVER;
+  grant execute on function ledger_open_account, ledger_close_account, ledger_post to SERVER;
+`
+
+/**
+ * Who asked, for what and who would gain by it cannot be rewritten after the fact, nor what a
+ * provider or a bank has said; decisions are written beside it.
+ */
+const EVIDENCE_GUARD = `
+  revoke update, delete on approvals, external_statements, reconciliations from SERVER;
+  grant update (state, decided_by, decided_at, note) on approvals to SERVER;
+  revoke update, delete on payment_events from SERVER;
+  grant update (deliveries, body) on payment_events to SERVER;
+  revoke delete on payments, payment_disputes, payouts from SERVER;
+  revoke update, delete on payout_files from SERVER;
+  grant update (state, delivered_at, delivered_as) on payout_files to SERVER;
+`
+
 async function createRole(sql: SQL, role: string, password: string | undefined): Promise<void> {
   const [names] = await sql`
     select quote_ident(${role}) as role, quote_literal(${password ?? ''}) as password,
@@ -84,6 +110,7 @@ async function createRole(sql: SQL, role: string, password: string | undefined):
     grant select, insert, update, delete on all tables in schema public to ${names.role};
     grant usage on all sequences in schema public to ${names.role};
     grant execute on function rialto_rotate_idempotency() to ${names.role};
+    ${(LEDGER_GUARD + EVIDENCE_GUARD).replaceAll('SERVER', names.role)}
     ${auditRights(names.role)}
   `)
 }

@@ -1,3 +1,6 @@
+import { collectOwed } from '../src/funding/index.ts'
+import { expireHoldsJob, reconcileDaily } from '../src/ledger/index.ts'
+import { deliverOrders } from '../src/payouts/index.ts'
 import { forgetInvitations } from '../src/admin/index.ts'
 import { forgetStrangers, rotateAudit } from '../src/audit/index.ts'
 import { closeUnverified, forgetEnded } from '../src/auth/index.ts'
@@ -28,6 +31,10 @@ export const schedule: readonly Scheduled[] = [
   { job: trimStreams, at: '*/10 * * * *' },
   { job: rotateIdempotency, at: '5 * * * *' },
   { job: forgetEnded, at: '15 * * * *' },
+  { job: expireHoldsJob, at: '* * * * *' },
+  { job: deliverOrders, at: '*/5 * * * *' },
+  { job: collectOwed, at: '20 * * * *' },
+  { job: reconcileDaily, at: '30 3 * * *' },
   { job: wakeSenders, at: '*/10 * * * *' },
   { job: forgetLimits, at: '25 * * * *' },
   { job: forgetContactChanges, at: '35 * * * *' },

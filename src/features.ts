@@ -1,9 +1,12 @@
 import { adminFeature } from './admin/index.ts'
 import { auditFeature } from './audit/index.ts'
 import { authFeature } from './auth/index.ts'
+import { fundingFeature } from './funding/index.ts'
 import type { Feature } from './kernel/feature.ts'
+import { ledgerFeature } from './ledger/index.ts'
 import { mailFeature } from './mail/index.ts'
 import { messagingFeature } from './messaging/index.ts'
+import { payoutsFeature } from './payouts/index.ts'
 import { privacyFeature } from './privacy/index.ts'
 import { queuesFeature } from './queues/index.ts'
 import { reportsFeature } from './reports/index.ts'
@@ -16,8 +19,11 @@ export const features: readonly Feature[] = [
   adminFeature,
   auditFeature,
   authFeature,
+  fundingFeature,
+  ledgerFeature,
   mailFeature,
   messagingFeature,
+  payoutsFeature,
   privacyFeature,
   queuesFeature,
   reportsFeature,

@@ -21,7 +21,7 @@ import { features as allFeatures } from './features.ts'
 import { createHttp, type Http } from './http/index.ts'
 import { type Clock, systemClock } from './kernel/clock.ts'
 import { checkOutputs, createExecutor, type Executor } from './kernel/execute.ts'
-import { createRegistry, type Feature, type Registry } from './kernel/feature.ts'
+import { createRegistry, type Feature, feature, type Registry } from './kernel/feature.ts'
 import { type Kernel, serviceTable } from './kernel/kernel.ts'
 import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
 import { createVault } from './kernel/vault.ts'
@@ -194,7 +194,16 @@ const ALWAYS_ON: readonly string[] = ['audit', 'auth']
 
 function chosenFeatures({ features }: Config): readonly Feature[] {
   if (features === EVERY_FEATURE) return allFeatures
-  return allFeatures.filter(({ name }) => ALWAYS_ON.includes(name) || features.includes(name))
+  const isOn = (name: string) => ALWAYS_ON.includes(name) || features.includes(name)
+  return allFeatures.map((one) => (isOn(one.name) ? one : turnedOff(one)))
+}
+
+/**
+ * A feature that is off keeps its tables, and so what it owes to whoever is in them: their data is
+ * exported and forgotten, no account is closed over money, and secrets follow the master key.
+ */
+function turnedOff({ name, personalData, sealed }: Feature): Feature {
+  return feature({ name, sealed, ...(personalData === undefined ? {} : { personalData }) })
 }
 
 async function startDatabase(

@@ -73,6 +73,17 @@ function optionalParts(values: Values): Partial<Config> {
           'password',
         )
       : undefined,
+    payments:
+      v.PAYMENT_WEBHOOK_SECRET &&
+      section({ webhookSecrets: v.PAYMENT_WEBHOOK_SECRET }, 'webhookSecrets'),
+    payouts:
+      v.PAYOUT_NAME && v.PAYOUT_IBAN
+        ? section({
+            name: v.PAYOUT_NAME,
+            iban: v.PAYOUT_IBAN,
+            bic: v.PAYOUT_BIC,
+          })
+        : undefined,
     lnd:
       v.LND_SOCKET && v.LND_CERT && v.LND_MACAROON
         ? section(

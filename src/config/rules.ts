@@ -12,6 +12,7 @@ const TOGETHER: readonly (readonly Name[])[] = [
   ['ADMIN_USERNAME', 'ADMIN_PASSWORD_HASH'],
   ['TRADING_MODULE_URL', 'TRADING_API_KEY'],
   ['SMTP_USER', 'SMTP_PASSWORD'],
+  ['PAYOUT_NAME', 'PAYOUT_IBAN'],
   ['LND_SOCKET', 'LND_CERT', 'LND_MACAROON'],
   ['BITCOIN_NETWORK', 'ESPLORA_URL'],
   ['KEYSTORE_PATH', 'KEYSTORE_PASSWORD'],
@@ -25,10 +26,17 @@ const NEEDS: readonly (readonly [Name, Name])[] = [
   ['SMTP_TLS_CA', 'SMTP_HOST'],
   ['S3_ENDPOINT', 'S3_BUCKET'],
   ['RPC_URL', 'CHAIN_ID'],
+  ['PAYOUT_BIC', 'PAYOUT_IBAN'],
 ]
 
 /** Ways to sign as the operator account. */
 const SIGNERS: readonly Name[] = ['PRIVATE_KEY', 'KEYSTORE_PATH', 'SIGNER_URL']
+
+/** Features that cannot work without others: they move money, and that is the ledger's. */
+const FEATURE_NEEDS: readonly (readonly [feature: string, other: string])[] = [
+  ['funding', 'ledger'],
+  ['payouts', 'ledger'],
+]
 
 /** What the rules look at. `given` also holds the settings whose value was refused. */
 export interface Settings {
@@ -94,6 +102,10 @@ function checkValues({ values, given, features }: Settings, refuse: Refuse): voi
     if (unknown.length > 0) {
       const list = features.length > 0 ? features.join(', ') : 'none'
       refuse('FEATURES', `names ${unknown.join(', ')}, which is not one of: ${list}`)
+    }
+    for (const [feature, other] of FEATURE_NEEDS) {
+      if (!values.FEATURES.includes(feature) || values.FEATURES.includes(other)) continue
+      refuse('FEATURES', `names ${feature}, which needs ${other}: name both, or neither`)
     }
   }
   if (values.TLS_CERT && values.TLS_KEY && !belongTogether(values.TLS_CERT, values.TLS_KEY)) {

@@ -56,6 +56,10 @@ export interface Config {
     ca?: string
     from: string
   }
+  /** Secret: `webhookSecrets`, any of which signs. */
+  payments?: { webhookSecrets: readonly string[] }
+  /** Whose bank account payouts are made from. The IBAN has no spaces. */
+  payouts?: { name: string; iban: string; bic?: string }
   /** Secret: `macaroon`. `cert` and `macaroon` are base64. */
   lnd?: { socket: string; cert: string; macaroon: string }
   /** Without `network` and `esploraUrl`: the development chain in the server. */

@@ -42,6 +42,21 @@ export function answerJson(
   return response
 }
 
+/** An answer of another media type. */
+export function answerMedia(
+  edge: Edge,
+  call: RestCall,
+  log: RouteLog,
+  status: number,
+  body: string | Uint8Array,
+  extras: Extras,
+): Response {
+  const headers = headersOf(edge, call, 'empty', extras)
+  const response = new Response(body as Bun.BodyInit, { status, headers })
+  log(call, status)
+  return response
+}
+
 /** An answer without a body. */
 export function answerEmpty(
   edge: Edge,

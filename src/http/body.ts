@@ -38,6 +38,17 @@ export async function readBody(request: Request): Promise<Record<string, unknown
   return value as Record<string, unknown>
 }
 
+/**
+ * Reads a body as it is, of whatever type.
+ *
+ * @throws Failure `too_large`, `unsupported_media_type` for a compressed one, `bad_request` for one
+ *   cut short
+ */
+export async function readRawBody(request: Request): Promise<Uint8Array> {
+  checkCoding(request.headers)
+  return await readBytes(request)
+}
+
 function checkMediaType(headers: Headers): void {
   const [type = '', ...parameters] = (headers.get('content-type') ?? '').toLowerCase().split(';')
   const charset = parameters.map((p) => p.trim()).find((p) => p.startsWith('charset='))
@@ -45,6 +56,10 @@ function checkMediaType(headers: Headers): void {
   if (!isJson || (charset !== undefined && !/^charset="?utf-8"?$/.test(charset))) {
     throw new Failure('unsupported_media_type', 'A body must be application/json in UTF-8')
   }
+  checkCoding(headers)
+}
+
+function checkCoding(headers: Headers): void {
   const coding = headers.get('content-encoding')
   if (coding !== null && coding.toLowerCase() !== 'identity') {
     throw new Failure('unsupported_media_type', 'A body must not be compressed')

@@ -6,7 +6,8 @@ const REQUEST_HEADERS =
   'Authorization, Content-Type, Idempotency-Key, X-Request-Id, X-Step-Up, X-API-Key'
 /** Answers show these to the scripts of other origins. */
 const EXPOSED_HEADERS =
-  'Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, WWW-Authenticate'
+  'Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, ' +
+  'WWW-Authenticate, Link, Content-Disposition'
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const PREFLIGHT_MAX_AGE_S = 7_200
 const HSTS_MAX_AGE_S = 31_536_000

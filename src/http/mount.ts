@@ -1,8 +1,8 @@
 import type { Outcome } from '../kernel/execute.ts'
-import type { Caller, Operation, Route } from '../kernel/operation.ts'
+import type { Caller, Operation, RawBody, Route } from '../kernel/operation.ts'
 import { admit } from './admission.ts'
-import { answerEmpty, answerFailure, answerJson } from './answer.ts'
-import { hasBody, readBody } from './body.ts'
+import { answerEmpty, answerFailure, answerJson, answerMedia } from './answer.ts'
+import { hasBody, readBody, readRawBody } from './body.ts'
 import { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
 import { parameterReader } from './query.ts'
@@ -53,13 +53,19 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
   const admission = { open, guessable: open && operation.limit === 'identity' }
   const stepsUp = operation.form.kind === 'handler' && operation.form.stepUp !== undefined
   const { executor } = edge
+  const { media, raw } = operation
 
   const failed = (call: RestCall, error: unknown) => answerFailure(edge, call, log, error)
 
-  const answered = (call: RestCall, { output, replayed }: Outcome): Response => {
+  const answered = (call: RestCall, { output, replayed }: Outcome, input: unknown): Response => {
     try {
       const extras = replayed === true ? REPLAYED : undefined
       if (operation.status === 204) return answerEmpty(edge, call, log, 204, extras)
+      if (media !== undefined) {
+        const { body, headers } = media.render(output, input)
+        const all = { ...extras, ...headers, 'content-type': media.type }
+        return answerMedia(edge, call, log, operation.status, body, all)
+      }
       return answerJson(edge, call, log, operation.status, output, extras)
     } catch (error) {
       return failed(call, error)
@@ -79,15 +85,21 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
     const key = takesBody ? (headers.get('idempotency-key') ?? undefined) : undefined
     const stepUp = stepsUp ? (headers.get('x-step-up') ?? undefined) : undefined
     const outcome = executor.execute(operation, { actor, request: call, input, key, stepUp })
-    if (!(outcome instanceof Promise)) return answered(call, outcome)
+    if (!(outcome instanceof Promise)) return answered(call, outcome, input)
     return outcome.then(
-      (value) => answered(call, value),
+      (value) => answered(call, value, input),
       (error: unknown) => failed(call, error),
     )
   }
 
   const proceed = (call: RestCall, caller: Caller | null, parameters: PathParameters) => {
     const { request } = call
+    if (raw !== undefined) {
+      return readRawInput(request, raw)
+        .then((input) => execute(call, caller, input, parameters))
+        .then((response) => welcomed(edge, call, response))
+        .catch((error: unknown) => failed(call, error))
+    }
     if (!takesBody || !hasBody(request.headers)) return execute(call, caller, {}, parameters)
     return readBody(request)
       .then((input) => execute(call, caller, input, parameters))
@@ -106,4 +118,23 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
       return failed(call, error)
     }
   }
+}
+
+/** The input of an operation that takes its body as it comes. */
+async function readRawInput(request: Request, raw: RawBody): Promise<Record<string, unknown>> {
+  const input: Record<string, unknown> = { [raw.field]: await readRawBody(request) }
+  for (const [field, header] of Object.entries(raw.headers)) {
+    const text = request.headers.get(header)
+    if (text !== null) input[field] = text
+  }
+  return input
+}
+
+/**
+ * Whoever signs needs no token: what was accepted does not count against its address, so that a
+ * provider is held up by forgeries of its own alone.
+ */
+function welcomed(edge: Edge, call: RestCall, response: Response): Response {
+  if (response.ok && call.quota !== undefined) edge.quota.giveBack(call.address)
+  return response
 }

@@ -168,6 +168,10 @@ function entry(schemas: SchemaWriter, tag: string, operation: Operation, index: 
             .filter((name) => !inPath.includes(name) && !isSecret(fieldOf(operation, name)))
             .map((name) => parameter(schemas, operation.input, name, 'query'))
         : []),
+      ...Object.entries(operation.raw?.headers ?? {}).map(([field, header]) => ({
+        ...parameter(schemas, operation.input, field, 'header'),
+        name: header,
+      })),
       ...(operation.idempotent ? [{ $ref: '#/components/parameters/IdempotencyKey' }] : []),
       ...(stepsUp(operation) ? [{ $ref: '#/components/parameters/StepUp' }] : []),
     ],
@@ -218,7 +222,11 @@ function requestBody(
   { method }: Route,
   inPath: readonly string[],
 ): Json {
-  const { input } = operation
+  const { input, raw } = operation
+  if (raw !== undefined) {
+    // Described as it is; what is inside, the sender's own documents say.
+    return { requestBody: { required: true, content: { [raw.type]: { schema: {} } } } }
+  }
   const fields = Object.keys(input.properties).filter(
     (name) => !inPath.includes(name) && (method !== 'DELETE' || isSecret(fieldOf(operation, name))),
   )
@@ -249,7 +257,8 @@ function bodyExample(operation: Operation, fields: readonly string[]): Json {
   }
 }
 
-function success(schemas: SchemaWriter, { status, output, idempotent }: Operation): Json {
+function success(schemas: SchemaWriter, operation: Operation): Json {
+  const { status, output, idempotent, media } = operation
   const description = { 200: 'Done', 201: 'Created', 204: 'Done; nothing to say' }[status] ?? 'Done'
   return {
     description,
@@ -263,8 +272,12 @@ function success(schemas: SchemaWriter, { status, output, idempotent }: Operatio
           },
         }
       : {}),
-    ...(status === 204
-      ? {}
-      : { content: { 'application/json': { schema: schemas.write(output) } } }),
+    ...(status === 204 ? {} : { content: contentOf(schemas, output, media) }),
   }
+}
+
+function contentOf(schemas: SchemaWriter, output: TSchema, media: Operation['media']): Json {
+  if (media === undefined) return { 'application/json': { schema: schemas.write(output) } }
+  const [type = ''] = media.type.split(';')
+  return { [type]: { schema: { type: 'string' } } }
 }

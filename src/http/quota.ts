@@ -15,6 +15,8 @@ export interface AddressQuota {
   readonly maxRequests: number
   readonly windowMs: number
   take(address: string): QuotaState
+  /** Takes back the count of a request that turned out to have a right to be here. */
+  giveBack(address: string): void
 }
 
 interface Window {
@@ -48,6 +50,10 @@ export function createAddressQuota(
       const allowed = window.used < maxRequests
       if (allowed) window.used++
       return { allowed, remaining: maxRequests - window.used, resetMs: window.endsAtMs - nowMs }
+    },
+    giveBack(address) {
+      const window = windows.get(addressGroup(address))
+      if (window !== undefined && window.used > 0) window.used--
     },
   }
 }

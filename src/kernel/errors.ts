@@ -24,6 +24,7 @@ export const ERRORS = {
   method_not_allowed: { status: 405, retryable: false, title: 'Method not allowed' },
   not_acceptable: { status: 406, retryable: false, title: 'Not acceptable' },
   conflict: { status: 409, retryable: false, title: 'Conflict' },
+  insufficient_funds: { status: 409, retryable: false, title: 'Insufficient funds' },
   already_exists: { status: 409, retryable: false, title: 'Already exists' },
   request_in_progress: { status: 409, retryable: true, title: 'Same request still running' },
   too_large: { status: 413, retryable: false, title: 'Too large' },

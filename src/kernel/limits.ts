@@ -60,6 +60,19 @@ export const LIMITS = {
     perSecond: 0.5,
     why: 'password hashing costs 0.1 s of a core',
   }),
+  money: convenience({
+    burst: 30,
+    perSecond: 2,
+    why: 'a person paying; each payment locks two accounts',
+  }),
+  webhook: convenience(
+    {
+      burst: 500,
+      perSecond: 100,
+      why: 'a payment provider sends what it has kept after an outage',
+    },
+    'address',
+  ),
   refusal: convenience({
     burst: 5,
     perSecond: 1 / 60,

@@ -161,6 +161,31 @@ export interface BatchContext {
   readonly afterCommit: (fn: () => void) => void
 }
 
+/** A REST answer that is no JSON: a file, a table for a spreadsheet. */
+export interface Media<Input, Output> {
+  /** Media type: `text/csv; charset=utf-8`. */
+  readonly type: string
+  readonly render: (output: Output, input: Input) => RenderedMedia
+}
+/** What `Media.render` makes of an output. */
+export interface RenderedMedia {
+  readonly body: string | Uint8Array
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/**
+ * A request whose body goes to the handler as the bytes that came, because a signature is over
+ * them. REST only; the fields of the input are named here.
+ */
+export interface RawBody {
+  /** Field that holds the bytes: `t.Uint8Array()`. */
+  readonly field: string
+  /** What the body is, for the document. It is not looked at. */
+  readonly type: string
+  /** Headers that the handler needs, by the field that each becomes. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
 interface Common<I extends TObject, O extends TSchema, A extends Access> {
   readonly summary: string
   readonly description?: string
@@ -176,6 +201,10 @@ interface Common<I extends TObject, O extends TSchema, A extends Access> {
   readonly limit: LimitName
   readonly input: I
   readonly output: O
+  /** Over REST the answer is this instead of JSON; then there is no socket form. */
+  readonly media?: Media<Static<I>, Static<O>>
+  /** The body is taken as it comes; then there is no socket form. */
+  readonly raw?: RawBody
 }
 
 interface HandlerForm<I extends TObject, O extends TSchema, A extends Access> {
@@ -242,6 +271,8 @@ export interface Operation {
   readonly validInput: Validator
   readonly validOutput: Validator
   readonly idempotent: boolean
+  readonly media: Media<unknown, unknown> | undefined
+  readonly raw: RawBody | undefined
   readonly form: Form
 }
 
@@ -289,7 +320,7 @@ export function operation<I extends TObject, O extends TSchema, const A extends 
     description: definition.description,
     routes: texts.map(route),
     status: definition.status ?? 200,
-    socket: definition.socket ?? true,
+    socket: definition.socket ?? (definition.media ?? definition.raw) === undefined,
     access: definition.access,
     limit: definition.limit,
     input: definition.input,
@@ -297,6 +328,8 @@ export function operation<I extends TObject, O extends TSchema, const A extends 
     validInput: compile(definition.input),
     validOutput: compile(definition.output),
     idempotent: 'batch' in definition || definitionIsIdempotent(definition),
+    media: definition.media as Media<unknown, unknown> | undefined,
+    raw: definition.raw,
     form: formOf(definition),
   }
 }
@@ -305,7 +338,12 @@ export function operation<I extends TObject, O extends TSchema, const A extends 
  * Services have neither sockets, which batches are for, nor a second factor: where both they and
  * users may ask, it is for `stepUp` to leave services out.
  */
-function refuseImpossible(name: string, { access, ...definition }: { access: Access }): void {
+function refuseImpossible(
+  name: string,
+  { access, ...definition }: { access: Access; socket?: boolean; media?: object; raw?: RawBody },
+): void {
+  const { media, raw, socket } = definition
+  if (socket === true && (media ?? raw) !== undefined) throw new Error(`${name}: REST only`)
   if (access.kind === 'user' && access.scope === undefined) return
   if ('batch' in definition) throw new Error(`${name}: a batch is for signed-in users alone`)
   if ('stepUp' in definition && access.kind !== 'user') {

@@ -47,6 +47,17 @@ describe('settings that belong together', () => {
       'rooms',
     ])
   })
+
+  test('features that move money without the ledger', () => {
+    const product = ['funding', 'ledger', 'messaging', 'payouts']
+    expect(problemsOf({ FEATURES: 'payouts,messaging,funding' }, product)).toEqual([
+      'FEATURES names funding, which needs ledger: name both, or neither',
+      'FEATURES names payouts, which needs ledger: name both, or neither',
+    ])
+    for (const FEATURES of ['payouts, ledger', 'messaging', 'ledger', 'all']) {
+      expect(problemsOf({ FEATURES }, product)).toEqual([])
+    }
+  })
 })
 
 describe('production', () => {

@@ -5,15 +5,8 @@ import { pathParameters, PREFIXES } from '../../src/http/mount.ts'
 import { WORDS } from '../../realtime/words.ts'
 import { CallError, type Client } from '../support/client.ts'
 import type { TestServer } from '../support/server.ts'
-import {
-  type Attacker,
-  type Attempt,
-  ATTEMPTS,
-  type Belongings,
-  CHANNEL_WORDS,
-  CHANNELS,
-  WORD_ATTEMPTS,
-} from './attempts.ts'
+import type { Attacker, Attempt, Belongings } from './attempt.ts'
+import { ATTEMPTS, CHANNEL_WORDS, CHANNELS, WORD_ATTEMPTS } from './attempts.ts'
 
 /** What came of trying something: a code of refusal or `ok`, and everything that was answered. */
 export interface Result {

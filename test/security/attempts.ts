@@ -1,5 +1,6 @@
-import type { ErrorCode } from '../../src/kernel/errors.ts'
 import type { WordName } from '../../realtime/words.ts'
+import { type Attempt, type Belongings, hersNotMine, upper } from './attempt.ts'
+import { MONEY_ATTEMPTS } from './money-attempts.ts'
 
 /**
  * What a user may try with the things of another, one row for every operation and channel of the
@@ -7,57 +8,9 @@ import type { WordName } from '../../realtime/words.ts'
  * be abused.
  */
 
-/** Somebody's things that others must not get at. */
-export interface Belongings {
-  readonly userId: string
-  readonly email: string
-  readonly username: string
-  readonly timeZone: string
-  readonly userAgent: string
-  readonly token: string
-  readonly refreshToken: string
-  readonly sessionId: string
-  readonly deviceId: string
-  /** Of a call of hers that needs a fresh second factor. */
-  readonly challenge: string
-  readonly conversationId: string
-  /** A copy of her data. */
-  readonly exportId: string
-  /** Received, not yet read. */
-  readonly messageId: string
-  readonly sentId: string
-  /** Of their lists of conversations and messages. */
-  readonly conversationCursor: string
-  readonly messageCursor: string
-}
-
-/** Who tries: a user with a conversation of their own with a third. */
-export interface Attacker {
-  readonly userId: string
-  readonly conversationId: string
-  readonly messageId: string
-  /** Somebody who talks with both. */
-  readonly friendId: string
-}
-
-/** One thing to try. */
-export interface Attempt {
-  readonly input: (hers: Belongings, me: Attacker) => Record<string, unknown>
-  /** The refusal; `own` when it works, but on the caller's own things only. */
-  readonly expect: ErrorCode | 'own'
-  /** Values that a working answer must not hold although the input named them. */
-  readonly without?: (hers: Belongings) => string[]
-  /** Why a thing that does not exist is answered differently, where it is. */
-  readonly tellsApart?: string
-  /** Leaves traces with the caller: to be tried by somebody made for it. */
-  readonly harmful?: true
-}
-
-const upper = (text: string) => text.toUpperCase()
-const hersNotMine = ({ userId }: Belongings) => [userId]
-
 /** By operation. */
 export const ATTEMPTS: Readonly<Record<string, readonly Attempt[]>> = {
+  ...MONEY_ATTEMPTS,
   'auth.register': [
     {
       input: ({ email }) => ({ email: upper(email), password: 'another password' }),

@@ -5,6 +5,7 @@ import { channel } from '../../src/kernel/channel.ts'
 import { createRegistry, feature } from '../../src/kernel/feature.ts'
 import { operation, ROLES, user } from '../../src/kernel/operation.ts'
 import { input, t, Uuid } from '../../src/kernel/schema.ts'
+import { funds } from '../support/books.ts'
 import { serviceChannel } from '../../src/kernel/service-event.ts'
 import { Client, type Frame } from '../support/client.ts'
 import { giveFactor } from '../support/factor.ts'
@@ -19,7 +20,8 @@ import {
   type Scene,
   uncovered,
 } from './attack.ts'
-import { ATTEMPTS, type Belongings, CHANNEL_WORDS, CHANNELS, WORD_ATTEMPTS } from './attempts.ts'
+import type { Belongings } from './attempt.ts'
+import { ATTEMPTS, CHANNEL_WORDS, CHANNELS, WORD_ATTEMPTS } from './attempts.ts'
 
 /** The control: what somebody might write in a hurry. */
 const leakySession = operation('leaky.session', {
@@ -111,6 +113,12 @@ async function makeAlice() {
     headers: { 'User-Agent': USER_AGENT },
   })
   alice = { ...alice, token: login.token, refreshToken: login.refresh_token }
+  const iban = 'DE89370400440532013000'
+  await funds(server.kernel, { asset: 'EUR', kind: 'wallet', owner: alice.id }, 12_345n)
+  const { body: payout } = await rest(server, 'POST', '/api/v1/payouts', {
+    token: alice.token,
+    body: { amount: '54.32', iban, name: 'Alice of the Tests' },
+  })
   const timeZone = 'Antarctica/Troll'
   const { body: account } = await rest(server, 'PUT', '/api/v1/users/me', {
     token: alice.token,
@@ -125,6 +133,8 @@ async function makeAlice() {
     token: alice.token,
     refreshToken: alice.refreshToken,
     sessionId: login.session_id as string,
+    payoutId: payout.id as string,
+    iban,
     exportId: await copyOfHerData(),
     ...(await factorThings()),
   }
@@ -169,6 +179,8 @@ function nobody(refreshToken: string): Belongings {
     sentId: id(),
     conversationCursor: encode(`2099-01-01T00:00:00.000Z ${id()}`),
     messageCursor: encode('1'),
+    payoutId: id(),
+    iban: 'FR1420041010050500013M02606',
   }
 }
 
@@ -185,6 +197,9 @@ async function herView() {
       '/api/v1/conversations',
       `/api/v1/conversations/${scene.hers.conversationId}/messages`,
       '/api/v1/users/me/presence',
+      '/api/v1/wallet/balances',
+      '/api/v1/wallet/statement?asset=EUR',
+      '/api/v1/payouts',
     ].map(get),
   )
 }
@@ -329,6 +344,12 @@ describe('events', () => {
     await a1.ask('presence_update', { status: 'away' })
     await a1.ask('subscribe', { channel: `conversation:${conversation_id}` })
     await a2.ask('auth.update_profile', { name: 'Alice Again' })
+    await funds(server.kernel, { asset: 'EUR', kind: 'wallet', owner: carol.id }, 100n)
+    await c.ask('payouts.request', {
+      amount: '1',
+      iban: scene.hers.iban,
+      name: 'Carol',
+    })
     const gone = await device(server, alice)
     await rest(server, 'POST', '/api/v1/auth/logout', { token: gone.token, body: {} })
     const { email, password } = alice

@@ -100,7 +100,10 @@ export const coreTable = {
     group: 'Server',
     type: features,
     default: 'all',
-    description: 'Features that are on. One that is off needs none of its drivers; tables stay.',
+    description:
+      'Features that are on. One that is off needs none of its drivers; its tables stay, and ' +
+      'what they hold of a person is still exported and forgotten. `funding` and `payouts` need ' +
+      '`ledger`.',
     example: 'messaging,rooms',
   },
   MESSAGING_RELAY: {

@@ -1,8 +1,10 @@
 /** The settings of what the server talks to: mail, payments, chains, providers, storage. */
 
+import { ibanOf } from '../../kernel/iban.ts'
 import {
   base64,
   hostPort,
+  InvalidValue,
   integer,
   list,
   matching,
@@ -13,6 +15,7 @@ import {
   secretText,
   text,
   url,
+  type ValueType,
 } from '../values.ts'
 import type { Variable } from './variable.ts'
 
@@ -30,6 +33,14 @@ const mailbox = matching(
   /^(?:[^<>@\r\n]{0,100}<[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/,
   'a mail address such as Rialto <no-reply@example.org>',
 )
+const iban: ValueType<string> = {
+  label: 'IBAN',
+  parse(input) {
+    const found = ibanOf(input)
+    if (found === undefined) throw new InvalidValue('is not an IBAN of the SEPA area')
+    return found
+  },
+}
 const evmAddress = matching(
   '`0x` and 40 hex digits',
   /^0x[0-9a-fA-F]{40}$/,
@@ -42,6 +53,39 @@ const evmPrivateKey = matching(
 )
 
 export const driversTable = {
+  PAYMENT_WEBHOOK_SECRET: {
+    group: 'Drivers',
+    secret: true,
+    type: list(secretText(16)),
+    absent: 'webhooks of payment providers answer 404',
+    description:
+      "Verifies the signatures of the payment provider's webhooks. Several, separated by commas, " +
+      'while it changes.',
+    example: '<signing secret of the endpoint, whsec_…>',
+  },
+  PAYOUT_NAME: {
+    group: 'Drivers',
+    neededBy: ['payouts'],
+    type: text(70),
+    absent: 'a development bank account',
+    description: 'Holder of the bank account that payouts are made from.',
+    example: 'Rialto SAS',
+  },
+  PAYOUT_IBAN: {
+    group: 'Drivers',
+    neededBy: ['payouts'],
+    type: iban,
+    absent: 'a development bank account',
+    description: 'IBAN of that account.',
+    example: 'DE75 5121 0800 1245 1261 99',
+  },
+  PAYOUT_BIC: {
+    group: 'Drivers',
+    type: matching('BIC', /^[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?$/, 'a BIC such as SOGEDEFFXXX'),
+    absent: 'left to the bank',
+    description: 'BIC of the bank of that account, where the bank wants it.',
+    example: 'SOGEDEFFXXX',
+  },
   TURN_URLS: {
     group: 'Drivers',
     type: list(turnAddress),

@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { SQL } from 'bun'
+import { Accounts, balanceOf, Lane, postActs, postedAct } from '../../src/ledger/index.ts'
+import { expectLedgerCoherent, wallet } from '../support/books.ts'
+import { budget } from '../support/budget.ts'
+import { testKernel, type TestKernel } from '../support/kernel.ts'
+
+/** Every sixth posting fails as a serialisation failure or a deadlock would. Nobody notices. */
+
+const INJECTED = budget(100, 1_000)
+
+let world: TestKernel
+let owner: SQL
+beforeAll(async () => {
+  world = await testKernel({ features: [] })
+  owner = new SQL({ url: world.database.ownerUrl, max: 1 })
+  await owner.unsafe(`
+    create sequence contention;
+    create function contend() returns trigger language plpgsql security definer as $$
+      declare n bigint := nextval('contention');
+      begin
+        if n % 12 = 0 then raise sqlstate '40001'; end if;
+        if n % 12 = 6 then raise sqlstate '40P01'; end if;
+        return null;
+      end $$;`)
+})
+afterAll(async () => {
+  await owner.close()
+  await expectLedgerCoherent(world.database)
+  await world.close()
+})
+
+const injected = async () => {
+  const [row] = await owner`select last_value::int / 6 as n from contention`
+  return row.n as number
+}
+
+test('serialisation failures never reach a caller, and every act counts once', async () => {
+  const { kernel } = world
+  const [ada, bob] = [await wallet(kernel, 1_000_000n), await wallet(kernel, 0n)]
+  // After the opening, which has its own transactions; before the update of both sides.
+  await owner.unsafe(
+    'create trigger contend before insert on ledger_transfers execute function contend()',
+  )
+  let acts = 0
+  const client = async (way: number) => {
+    while ((await injected()) < INJECTED) {
+      const entries = [{ type: 'transfer', debit: ada, credit: bob, amount: 1n }] as const
+      const act = { key: `contended ${++acts}`, kind: 'test', entries }
+      const post = () =>
+        way % 2 === 0
+          ? kernel.use(Lane).submit(act)
+          : kernel.db
+              .transaction(({ sql }) => postActs(sql, [act]))
+              .then(({ outcomes }) => outcomes[0]!)
+      // The second time is a client that has not heard the first answer.
+      expect(postedAct(await post())).toBe(postedAct(await post()))
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, (_, way) => client(way)))
+  expect((await balanceOf(kernel.db.sql, bob)).balance).toBe(BigInt(acts))
+})
+
+test('control: who does not run the transaction again has them all', async () => {
+  const { kernel } = world
+  const outside = await kernel
+    .use(Accounts)
+    .open({ asset: 'EUR', kind: 'external', reference: 'control' })
+  const ada = await kernel.use(Accounts).open({ asset: 'EUR', kind: 'fee', reference: 'control' })
+  let failed = 0
+  for (let n = 0; n < 24; n++) {
+    const entries = [{ type: 'transfer', debit: outside, credit: ada, amount: 1n }] as const
+    const act = { key: `control ${n}`, kind: 'test', entries }
+    await postActs(kernel.db.sql, [act]).catch(() => failed++)
+  }
+  expect(failed).toBe(4)
+})
