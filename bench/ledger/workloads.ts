@@ -10,6 +10,7 @@ import { type Account, Accounts, Lane, postActs } from '../../src/ledger/index.t
 
 const CLIENTS = 32
 const PEOPLE = 1_000
+const POOR = 80
 const RICH = 10n ** 15n
 
 /** A ledger with people in it. */
@@ -17,6 +18,8 @@ export interface Book {
   readonly db: Database
   readonly kernel: Kernel
   readonly people: readonly Account[]
+  /** Those who run out of money now and then. */
+  readonly poor: readonly Account[]
   readonly outside: Account
 }
 
@@ -41,15 +44,16 @@ export async function openBook(db: Database): Promise<Book> {
   const kernel = kernelOn(db)
   const accounts = kernel.use(Accounts)
   const outside = await accounts.open({ asset: 'EUR', kind: 'external', reference: 'bench' })
-  const people: Account[] = []
-  for (let n = 0; n < PEOPLE; n++) {
+  const everybody: Account[] = []
+  for (let n = 0; n < PEOPLE + POOR; n++) {
     const reference = `bench ${n}`
-    people.push(await accounts.open({ asset: 'EUR', kind: 'pool', reference }))
+    everybody.push(await accounts.open({ asset: 'EUR', kind: 'pool', reference }))
   }
-  const book = { db, kernel, people, outside }
+  const [people, poor] = [everybody.slice(0, PEOPLE), everybody.slice(PEOPLE)]
+  const book = { db, kernel, people, poor, outside }
   await inBatches(
     book,
-    people.map((credit) => act([[outside, credit, RICH]])),
+    everybody.map((credit) => act([[outside, credit, RICH]])),
   )
   return book
 }
@@ -138,6 +142,13 @@ export const WORKLOADS: readonly Workload[] = [
       clients(CLIENTS, seconds, 1, () => post(book, [act([pair(book.people)])])),
   },
   {
+    name: 'spread-combined',
+    title: 'single transfers, spread accounts, through the lane, 32 callers',
+    wanted: '',
+    work: (book, seconds) =>
+      clients(CLIENTS, seconds, 1, () => submit(book, act([pair(book.people)]))),
+  },
+  {
     name: 'hot-combined',
     title: 'all to one account through the lane, 64 callers',
     wanted: '2',
@@ -181,9 +192,8 @@ export const WORKLOADS: readonly Workload[] = [
     title: 'no overdraft: 64 clients on 80 accounts, sums that often lack',
     wanted: '',
     work: (book, seconds) => {
-      const few = book.people.slice(100, 180)
       return clients(64, seconds, 1, () => {
-        const [debit, credit] = pair(few)
+        const [debit, credit] = pair(book.poor)
         return post(book, [act([[debit, credit, RICH / BigInt(1 + below(3))]])], true)
       })
     },
