@@ -9,10 +9,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Secret, TOTP } from 'otpauth'
-import PostalMime from 'postal-mime'
-import { SMTPServer } from 'smtp-server'
+import { type Letter, type Mailbox, startMailbox } from './demo-mailbox.ts'
 
-const WAIT_MS = 15_000
 const START_MS = 60_000
 const STEP_MS = 30_000
 
@@ -24,44 +22,13 @@ const check = (name: string, passed: boolean) => void checks.push([name, passed]
 const chapter = (title: string) => console.log(`\n${title}`)
 const say = (sign: string, text: string) => console.log(`  ${sign} ${text}`)
 
-/** A letter as the mailbox has it. */
-interface Letter {
-  readonly to: string
-  readonly subject: string
-  readonly text: string
-}
-const mailbox: Letter[] = []
+let mailbox: Mailbox
 
-async function startMailServer(port: number): Promise<SMTPServer> {
-  const server = new SMTPServer({
-    authOptional: true,
-    disabledCommands: ['STARTTLS'],
-    async onData(stream, session, done) {
-      const chunks: Buffer[] = []
-      for await (const chunk of stream) chunks.push(chunk as Buffer)
-      const { subject = '', text = '' } = await PostalMime.parse(Buffer.concat(chunks))
-      const to = session.envelope.rcptTo.map(({ address }) => address).join()
-      mailbox.push({ to, subject, text })
-      done()
-    },
-  })
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
-  return server
-}
-
-/** The next letter of this kind, and what stands behind `#token=` in its link. */
-async function letter(subject: RegExp, to = email): Promise<Letter & { token: string }> {
-  const deadline = performance.now() + WAIT_MS
-  for (;;) {
-    const at = mailbox.findIndex((one) => subject.test(one.subject) && one.to === to)
-    const [found] = at < 0 ? [] : mailbox.splice(at, 1)
-    if (found !== undefined) {
-      say('✉', `to ${found.to}: “${found.subject}”`)
-      return { ...found, token: /#token=([\w-]+)/.exec(found.text)?.[1] ?? '' }
-    }
-    if (performance.now() > deadline) throw new Error(`no letter ${subject} to ${to}`)
-    await Bun.sleep(20)
-  }
+/** The next letter of this kind to Ada. */
+async function letter(subject: RegExp): Promise<Letter> {
+  const found = await mailbox.letter(email, subject)
+  say('✉', `to ${email}: “${found.subject}”`)
+  return found
 }
 
 function freePort(): Promise<number> {
@@ -268,11 +235,10 @@ async function close(token: string, codes: string[]): Promise<void> {
 
 async function main(): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), 'rialto-demo-'))
-  const mailPort = await freePort()
-  const mail = await startMailServer(mailPort)
+  mailbox = await startMailbox()
   let server: Bun.Subprocess | undefined
   try {
-    server = await startServer(join(folder, 'data'), mailPort)
+    server = await startServer(join(folder, 'data'), mailbox.port)
     const ada = await registerAndVerify()
     const { app, codes, token } = await secondFactor(ada)
     await stepUp(token, app)
@@ -282,7 +248,7 @@ async function main(): Promise<boolean> {
   } finally {
     server?.kill('SIGTERM')
     await server?.exited
-    await new Promise<void>((resolve) => mail.close(() => resolve()))
+    await mailbox.close()
     rmSync(folder, { recursive: true, force: true })
   }
   chapter('Checks')

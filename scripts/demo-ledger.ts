@@ -144,7 +144,7 @@ async function invited(by: Person, name: string, mailbox: Mailbox): Promise<Pers
   const email = `${name.toLowerCase()}@example.org`
   const password = `demo-${crypto.randomUUID()}`
   await ask(by, 'POST', '/admin/invitations', { email })
-  const token = await mailbox.token(email, /administrator/)
+  const { token } = await mailbox.letter(email, /administrator/)
   await ask(undefined, 'POST', '/admin/invitations/accept', { token, password })
   return await administrator(name, { email }, password)
 }

@@ -6,14 +6,18 @@ import { SMTPServer } from 'smtp-server'
 const WAIT_MS = 15_000
 const LOOK_MS = 20
 
+/** A letter, as far as demonstrations look at it. */
+export interface Letter {
+  readonly subject: string
+  /** What stands behind `#token=` in its link; empty where there is none. */
+  readonly token: string
+}
+
 /** The mailboxes of everybody. */
 export interface Mailbox {
   readonly port: number
-  /**
-   * Waits for the next letter to an address.
-   * @returns what stands behind `#token=` in its link
-   */
-  token(to: string, subject: RegExp): Promise<string>
+  /** Waits for the next letter of a kind to an address. */
+  letter(to: string, subject: RegExp): Promise<Letter>
   close(): Promise<void>
 }
 
@@ -39,12 +43,15 @@ export async function startMailbox(): Promise<Mailbox> {
   })
   return {
     port,
-    async token(to, subject) {
+    async letter(to, subject) {
       const deadline = performance.now() + WAIT_MS
       for (;;) {
         const at = letters.findIndex((one) => one.to === to && subject.test(one.subject))
         const [found] = at < 0 ? [] : letters.splice(at, 1)
-        if (found !== undefined) return /#token=([\w-]+)/.exec(found.text)?.[1] ?? ''
+        if (found !== undefined) {
+          const token = /#token=([\w-]+)/.exec(found.text)?.[1] ?? ''
+          return { subject: found.subject, token }
+        }
         if (performance.now() > deadline) throw new Error(`no letter ${subject} to ${to}`)
         await Bun.sleep(LOOK_MS)
       }

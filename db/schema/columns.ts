@@ -1,4 +1,4 @@
-import { customType, timestamp } from 'drizzle-orm/pg-core'
+import { customType, numeric, timestamp } from 'drizzle-orm/pg-core'
 
 /** Raw bytes. */
 export const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({
@@ -11,3 +11,6 @@ export const xid8 = customType<{ data: string; driverData: string }>({ dataType:
 /** A moment, milliseconds precise as everything that clients see. */
 export const moment = (name: string) =>
   timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+
+/** Money in minor units of its asset; wei need more than 64 bits. */
+export const amount = (name: string) => numeric(name, { precision: 78, scale: 0, mode: 'bigint' })

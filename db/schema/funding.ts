@@ -1,19 +1,6 @@
 import { sql } from 'drizzle-orm'
-import {
-  bigint,
-  check,
-  index,
-  integer,
-  numeric,
-  pgTable,
-  primaryKey,
-  text,
-  uuid,
-} from 'drizzle-orm/pg-core'
-import { bytea, moment } from './columns.ts'
-
-/** Minor units. */
-const amount = (name: string) => numeric(name, { precision: 78, scale: 0, mode: 'bigint' })
+import { bigint, check, index, integer, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
+import { amount, bytea, moment } from './columns.ts'
 
 /** What payment providers have told, once each, as it came. */
 export const paymentEvents = pgTable(

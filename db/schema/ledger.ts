@@ -4,7 +4,6 @@ import {
   boolean,
   check,
   index,
-  numeric,
   pgTable,
   primaryKey,
   smallint,
@@ -13,15 +12,13 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
-import { bytea } from './columns.ts'
+import { amount, bytea } from './columns.ts'
 
 /**
  * The ledger: what everybody owns and owes. Written only by the functions of its migration, which
  * belong to the owner; the server's role may read (`docs/ledger.md`).
  */
 
-/** Minor units; wei need more than 64 bits. */
-const amount = (name: string) => numeric(name, { precision: 78, scale: 0, mode: 'bigint' })
 /** Microseconds, since transfers are ordered by it. */
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'string' })
 const id = (name: string) => bigint(name, { mode: 'bigint' })

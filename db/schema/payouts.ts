@@ -3,17 +3,13 @@ import {
   check,
   index,
   integer,
-  numeric,
   pgTable,
   primaryKey,
   text,
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
-import { bytea, moment } from './columns.ts'
-
-/** Minor units. */
-const amount = (name: string) => numeric(name, { precision: 78, scale: 0, mode: 'bigint' })
+import { amount, bytea, moment } from './columns.ts'
 
 /** Where users have had money sent to, and since when: a new one waits. */
 export const payoutDestinations = pgTable(

@@ -3,6 +3,7 @@ import { SQL } from 'bun'
 import { Accounts, balanceOf, Lane, postActs, postedAct } from '../../src/ledger/index.ts'
 import { expectLedgerCoherent, wallet } from '../support/books.ts'
 import { budget } from '../support/budget.ts'
+import { contend } from '../support/contention.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'
 
 /** Every sixth posting fails as a serialisation failure or a deadlock would. Nobody notices. */
@@ -14,15 +15,6 @@ let owner: SQL
 beforeAll(async () => {
   world = await testKernel({ features: [] })
   owner = new SQL({ url: world.database.ownerUrl, max: 1 })
-  await owner.unsafe(`
-    create sequence contention;
-    create function contend() returns trigger language plpgsql security definer as $$
-      declare n bigint := nextval('contention');
-      begin
-        if n % 12 = 0 then raise sqlstate '40001'; end if;
-        if n % 12 = 6 then raise sqlstate '40P01'; end if;
-        return null;
-      end $$;`)
 })
 afterAll(async () => {
   await owner.close()
@@ -30,18 +22,11 @@ afterAll(async () => {
   await world.close()
 })
 
-const injected = async () => {
-  const [row] = await owner`select last_value::int / 6 as n from contention`
-  return row.n as number
-}
-
 test('serialisation failures never reach a caller, and every act counts once', async () => {
   const { kernel } = world
   const [ada, bob] = [await wallet(kernel, 1_000_000n), await wallet(kernel, 0n)]
   // After the opening, which has its own transactions; before the update of both sides.
-  await owner.unsafe(
-    'create trigger contend before insert on ledger_transfers execute function contend()',
-  )
+  const { injected } = await contend(owner, ['ledger_transfers'])
   let acts = 0
   const client = async (way: number) => {
     while ((await injected()) < INJECTED) {

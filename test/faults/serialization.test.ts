@@ -3,6 +3,7 @@ import { SQL } from 'bun'
 import { features } from '../../src/features.ts'
 import { budget } from '../support/budget.ts'
 import { Client } from '../support/client.ts'
+import { contend, type Contention } from '../support/contention.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 import { labFeature } from '../support/lab.ts'
 import { type Person, person } from '../support/people.ts'
@@ -19,6 +20,7 @@ const INJECTED = budget(150, 1_000)
 let database: TestDatabase
 let server: TestServer
 let owner: SQL
+let contention: Contention
 let ada: Person
 let bob: Person
 
@@ -28,21 +30,7 @@ beforeAll(async () => {
   server = await testServer({ features: [...features, labFeature], database })
   ada = await person(server, 'ada')
   bob = await person(server, 'bob')
-  await owner.unsafe(`
-    create sequence contention;
-    create function contend() returns trigger language plpgsql security definer as $$
-      declare n bigint := nextval('contention');
-      begin
-        if n % 12 = 0 then raise sqlstate '40001'; end if;
-        if n % 12 = 6 then raise sqlstate '40P01'; end if;
-        return null;
-      end $$;`)
-  // Each by itself: the server is at work, and one transaction over all tables could deadlock.
-  for (const table of ['outbox', 'stream_events', 'messages']) {
-    await owner.unsafe(
-      `create trigger contend before insert on ${table} execute function contend()`,
-    )
-  }
+  contention = await contend(owner, ['outbox', 'stream_events', 'messages'])
 })
 afterAll(async () => {
   await server.stop()
@@ -50,10 +38,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-async function injected(): Promise<number> {
-  const [row] = await owner`select last_value::int / 6 as n from contention`
-  return row.n as number
-}
+const injected = () => contention.injected()
 
 describe('serialisation failures', () => {
   test('never reach a caller, and what is retried counts once', async () => {
