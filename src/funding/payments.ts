@@ -1,3 +1,4 @@
+import type { SQL } from 'bun'
 import { uuidv7 } from '../kernel/ids.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Caller, WriteContext } from '../kernel/operation.ts'
@@ -40,11 +41,16 @@ interface Places {
   readonly unassigned: Account
 }
 
-/** Opens the accounts of a provider; ask before the transaction. */
-export async function openPlaces(kernel: Kernel, provider: string, asset: string): Promise<Places> {
+/** Opens the accounts of a provider; ask before the transaction, and in it with its connection. */
+export async function openPlaces(
+  kernel: Kernel,
+  provider: string,
+  asset: string,
+  on?: SQL,
+): Promise<Places> {
   const accounts = kernel.use(Accounts)
-  const outside = await accounts.open({ asset, kind: 'external', reference: provider })
-  const unassigned = await accounts.open({ asset, kind: 'escrow', reference: UNASSIGNED })
+  const outside = await accounts.open({ asset, kind: 'external', reference: provider }, on)
+  const unassigned = await accounts.open({ asset, kind: 'escrow', reference: UNASSIGNED }, on)
   return { outside, unassigned }
 }
 
@@ -142,7 +148,7 @@ interface Scene extends Places {
 }
 
 async function post(ctx: Ctx, told: Complete, disputes: readonly Dispute[]): Promise<Payment> {
-  const places = await openPlaces(ctx.kernel, told.provider, told.asset)
+  const places = await openPlaces(ctx.kernel, told.provider, told.asset, ctx.tx.sql)
   const wallet = await walletOf(ctx, told)
   const accounts = [places.outside, places.unassigned, ...(wallet === undefined ? [] : [wallet])]
   const free = await lockForBooking(ctx, accounts)
@@ -168,7 +174,7 @@ async function walletOf(
 ): Promise<Account | undefined> {
   if (userId === null) return undefined
   if (credited !== 'wallet' && !(await isOpen(tx.sql, userId, { lock: true }))) return undefined
-  return await kernel.use(Accounts).open({ asset, kind: 'wallet', owner: userId })
+  return await kernel.use(Accounts).open({ asset, kind: 'wallet', owner: userId }, tx.sql)
 }
 
 /** To the user's wallet, or where it waits for somebody; from there to the wallet later. */

@@ -50,12 +50,16 @@ export interface Accounts {
   /**
    * Finds an account or opens it, in a transaction of its own: an account must be there before it
    * is locked, and stays whatever becomes of the caller's transaction. Ask before opening that one.
+   *
+   * In a transaction pass its connection as `on`, here and below: what has been opened before and
+   * is not remembered is read there. Transactions that each wait for a second connection of the
+   * pool would wait for each other.
    */
-  open(spec: AccountSpec): Promise<Account>
+  open(spec: AccountSpec, on?: SQL): Promise<Account>
   /** An account that has been opened before; undefined for one that never was. */
-  lookup(spec: AccountSpec): Promise<Account | undefined>
+  lookup(spec: AccountSpec, on?: SQL): Promise<Account | undefined>
   /** An account by its id, undefined for one that does not exist. */
-  find(id: number): Promise<Account | undefined>
+  find(id: number, on?: SQL): Promise<Account | undefined>
 }
 
 /** Accounts remembered: what they are never changes. */
@@ -77,17 +81,20 @@ function createAccounts({ db }: Kernel): Accounts {
   const bySpec = new Map<string, Account>()
   const byId = new Map<number, Account>()
 
-  const readAssets = async () => {
-    const rows = await db.read(
+  const reading = <T>(on: SQL | undefined, work: (sql: SQL) => Promise<T>) =>
+    on === undefined ? db.read(work) : work(on)
+  const readAssets = async (on?: SQL) => {
+    const rows = await reading(
+      on,
       async (sql): Promise<Asset[]> =>
         await sql`select code, name, scale, transferable from ledger_assets`,
     )
     assets = new Map(rows.map((asset) => [asset.code, asset]))
     return assets
   }
-  const asset = async (code: string, path = '/asset') => {
+  const asset = async (code: string, path = '/asset', on?: SQL) => {
     // Adding an asset is a row: one that is not known may have come since.
-    const found = assets?.get(code) ?? (await readAssets()).get(code)
+    const found = assets?.get(code) ?? (await readAssets(on)).get(code)
     if (found !== undefined) return found
     throw new Failure('validation_failed', `There is no asset ${code}`, {
       errors: [{ path, message: 'is no asset of this server' }],
@@ -102,45 +109,48 @@ function createAccounts({ db }: Kernel): Accounts {
     bySpec.set(specKey(account), account)
     return account
   }
+  const lookup = async (spec: AccountSpec, on?: SQL) => {
+    const known = bySpec.get(specKey(spec))
+    if (known !== undefined) return known
+    const { kind, owner, reference = '' } = spec
+    const of = await asset(spec.asset, undefined, on)
+    const [row] = await reading(
+      on,
+      async (sql): Promise<{ id: string }[]> =>
+        await sql`
+          select id::text from ledger_accounts
+          where coalesce(owner, '00000000-0000-0000-0000-000000000000')
+              = coalesce(${owner ?? null}::uuid, '00000000-0000-0000-0000-000000000000')
+            and kind = ${kind} and asset = ${of.code} and reference = ${reference}`,
+    )
+    if (row === undefined) return undefined
+    return remember({ id: Number(row.id), asset: of, kind, owner, reference })
+  }
 
   return {
     assets: async () => assets ?? (await readAssets()),
-    asset,
-    async open(spec) {
-      const known = bySpec.get(specKey(spec))
+    asset: (code, path) => asset(code, path),
+    lookup,
+    async open(spec, on) {
+      const known = on === undefined ? bySpec.get(specKey(spec)) : await lookup(spec, on)
       if (known !== undefined) return known
       const { kind, owner, reference = '' } = spec
-      const of = await asset(spec.asset)
+      const of = await asset(spec.asset, undefined, on)
       const id = await db.read((sql) => openAccount(sql, spec))
       return remember({ id, asset: of, kind, owner, reference })
     },
-    async lookup(spec) {
-      const known = bySpec.get(specKey(spec))
-      if (known !== undefined) return known
-      const { kind, owner, reference = '' } = spec
-      const of = await asset(spec.asset)
-      const [row] = await db.read(
-        async (sql): Promise<{ id: string }[]> =>
-          await sql`
-            select id::text from ledger_accounts
-            where coalesce(owner, '00000000-0000-0000-0000-000000000000')
-                = coalesce(${owner ?? null}::uuid, '00000000-0000-0000-0000-000000000000')
-              and kind = ${kind} and asset = ${of.code} and reference = ${reference}`,
-      )
-      if (row === undefined) return undefined
-      return remember({ id: Number(row.id), asset: of, kind, owner, reference })
-    },
-    async find(id) {
+    async find(id, on) {
       const known = byId.get(id)
       if (known !== undefined) return known
-      const [row] = await db.read(
+      const [row] = await reading(
+        on,
         async (sql): Promise<AccountRow[]> =>
           await sql`
             select id::text, asset, kind, owner, reference from ledger_accounts where id = ${id}`,
       )
       if (row === undefined) return undefined
       const { kind, owner, reference } = row
-      const of = await asset(row.asset)
+      const of = await asset(row.asset, undefined, on)
       return remember({ id, asset: of, kind, owner: owner ?? undefined, reference })
     },
   }

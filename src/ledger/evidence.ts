@@ -49,7 +49,7 @@ export const enterStatement = operation('ledger.statements.enter', {
   }),
   idempotent: true,
   async handler({ kernel, tx, clock, actor, audit }, { account_id, at, balance, reference }) {
-    const account = await kernel.use(Accounts).find(Number(account_id))
+    const account = await kernel.use(Accounts).find(Number(account_id), tx.sql)
     if (account === undefined) throw new Failure('not_found', 'No such account')
     if (account.kind !== 'external') {
       throw refused('/account_id', 'is no account of the world outside')

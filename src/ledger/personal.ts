@@ -21,7 +21,7 @@ export async function* exportWallets(
   const accounts = kernel.use(Accounts)
   for (const { id, asset, ...amounts } of await walletsOf(sql, userId)) {
     yield { section: 'wallets', item: showBalance(asset, amounts) }
-    const account = await accounts.find(id)
+    const account = await accounts.find(id, sql)
     if (account === undefined) throw new Error(`a wallet without its account ${id}`)
     let cursor: string | undefined
     do {
@@ -52,7 +52,7 @@ export async function forgetWallets(
     where coalesce(owner, '00000000-0000-0000-0000-000000000000') = ${userId}
       and closed_at is null order by id`) as { id: string }[]
   for (const { id } of open) {
-    const account = await accounts.find(Number(id))
+    const account = await accounts.find(Number(id), tx.sql)
     if (account !== undefined) await closeAccount(tx.sql, account)
   }
 }

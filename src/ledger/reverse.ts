@@ -30,8 +30,8 @@ export async function reversalOf(
   const accounts = kernel.use(Accounts)
   const entries: TransferEntry[] = []
   for (const { debit, credit, amount } of rows) {
-    const from = await accounts.find(Number(credit))
-    const to = await accounts.find(Number(debit))
+    const from = await accounts.find(Number(credit), sql)
+    const to = await accounts.find(Number(debit), sql)
     if (from === undefined || to === undefined) throw new Error(`act ${act} without accounts`)
     entries.push({ type: 'transfer', debit: from, credit: to, amount: BigInt(amount) })
   }

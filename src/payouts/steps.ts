@@ -51,9 +51,9 @@ export function payoutAct(
 }
 
 /** The wallet that a payout is held in. */
-export async function walletOf({ kernel }: WriteContext, row: PayoutRow): Promise<Account> {
+export async function walletOf({ kernel, tx }: WriteContext, row: PayoutRow): Promise<Account> {
   const spec = { asset: row.asset, kind: 'wallet', owner: row.userId } as const
-  return await kernel.use(Accounts).open(spec)
+  return await kernel.use(Accounts).open(spec, tx.sql)
 }
 
 /**

@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { openDatabase } from '../../db/client.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
 import type { Act, Entry } from '../../src/ledger/act.ts'
 import {
   type Account,
@@ -15,6 +17,7 @@ import {
 } from '../../src/ledger/index.ts'
 import { expectLedgerCoherent, funds, wallet } from '../support/books.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'
+import { until } from '../support/wait.ts'
 
 let world: TestKernel
 beforeAll(async () => {
@@ -306,4 +309,36 @@ test('a stalled account holds up only those who want it', async () => {
   })
   while (done.length < 2) await Bun.sleep(5)
   expect(done).toEqual(['free', 'stuck'])
+})
+
+describe('an account not remembered, in as many transactions as there are connections', () => {
+  /** Two connections, two transactions: whoever wants another connection waits for the other. */
+  async function ask(withOwn: boolean): Promise<string[]> {
+    const account = await wallet(world.kernel, 1n)
+    const spec = { asset: 'EUR', kind: 'wallet', owner: account.owner! } as const
+    const db = openDatabase({ url: world.database.url, clock: systemClock, max: 2 })
+    const other = await testKernel({ features: [], database: { ...world.database, db } })
+    try {
+      let begun = 0
+      const one = () =>
+        db.transaction(async ({ sql }) => {
+          await sql`select 1`
+          begun++
+          await until(() => begun === 2, 'both have begun')
+          const open = other.kernel.use(Accounts).open(spec, withOwn ? sql : undefined)
+          return await Promise.race([open.then(() => 'found'), Bun.sleep(500).then(() => 'waits')])
+        })
+      return await Promise.all([one(), one()])
+    } finally {
+      await other.close()
+      await db.close()
+    }
+  }
+
+  test('is read on their own connections', async () => {
+    expect(await ask(true)).toEqual(['found', 'found'])
+  })
+  test('the control: over the pool, they wait for each other', async () => {
+    expect(await ask(false)).toEqual(['waits', 'waits'])
+  })
 })
