@@ -18,21 +18,16 @@ import { startEmbeddedPostgres } from '../db/embedded.ts'
 import { deriveKeys } from '../src/audit/keys.ts'
 import { Sealer } from '../src/audit/sealer.ts'
 import { verifyLog } from '../src/audit/verify.ts'
+import { systemClock } from '../src/base/clock.ts'
+import { randomInt } from '../src/base/ids.ts'
+import { input, t } from '../src/base/schema.ts'
 import { loadConfig } from '../src/config.ts'
-import type { AuditEntry } from '../src/kernel/audit.ts'
-import { systemClock } from '../src/kernel/clock.ts'
+import { type Actor, type RequestInfo, user } from '../src/kernel/access.ts'
+import type { AuditEntry } from '../src/kernel/effects.ts'
 import { feature } from '../src/kernel/feature.ts'
-import { randomInt } from '../src/kernel/ids.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
-import { createLogger } from '../src/kernel/log.ts'
-import {
-  type Actor,
-  type Operation,
-  operation,
-  type RequestInfo,
-  user,
-} from '../src/kernel/operation.ts'
-import { input, t } from '../src/kernel/schema.ts'
+import { type Operation, operation } from '../src/kernel/operation.ts'
+import { createLogger } from '../src/observe/log.ts'
 import { type RunningServer, startServer } from '../src/server.ts'
 
 const { values } = parseArgs({

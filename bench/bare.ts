@@ -32,7 +32,7 @@ export async function readBareWork(
   }
 }
 
-/** The query of `auth/me` (src/auth/users.ts), with the user's id as its parameter. */
+/** The query of `auth/me` (src/auth/accounts/users.ts), with the user's id as its parameter. */
 const ACCOUNT_QUERY = `
   select id, email, username, name, avatar, roles, actor_type, locale, time_zone,
     wallet_address, wallet_verified_at, created_at

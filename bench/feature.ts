@@ -1,7 +1,8 @@
+import { input, t } from '../src/base/schema.ts'
+import { user } from '../src/kernel/access.ts'
 import { channel, emission, event } from '../src/kernel/channel.ts'
 import { feature } from '../src/kernel/feature.ts'
-import { operation, user } from '../src/kernel/operation.ts'
-import { input, t } from '../src/kernel/schema.ts'
+import { operation } from '../src/kernel/operation.ts'
 
 /**
  * A feature of the bench alone: one durable channel that anybody may read and post to, so that a

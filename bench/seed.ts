@@ -1,7 +1,7 @@
 import { SQL } from 'bun'
 import { prepareDatabase } from '../db/roles.ts'
-import { systemClock } from '../src/kernel/clock.ts'
-import { createLogger } from '../src/kernel/log.ts'
+import { systemClock } from '../src/base/clock.ts'
+import { createLogger } from '../src/observe/log.ts'
 import type { BenchUser } from './users.ts'
 
 /** Brings an empty database up to date and stores the users, their sessions and conversations. */

@@ -6,13 +6,13 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemClock } from '../src/base/clock.ts'
 import { loadConfig } from '../src/config.ts'
 import { features } from '../src/features.ts'
-import { systemClock } from '../src/kernel/clock.ts'
-import { LIMITS, type LimitTable } from '../src/kernel/limits.ts'
-import { createLogger } from '../src/kernel/log.ts'
-import { startServer } from '../src/server.ts'
 import { checkOutputs } from '../src/kernel/execute.ts'
+import { LIMITS, type LimitTable } from '../src/kernel/limits.ts'
+import { createLogger } from '../src/observe/log.ts'
+import { startServer } from '../src/server.ts'
 import { benchFeature } from './feature.ts'
 
 const wide = Object.fromEntries(

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
-import { createAccessTokens } from '../src/auth/tokens.ts'
-import { systemClock } from '../src/kernel/clock.ts'
-import { uuidv7 } from '../src/kernel/ids.ts'
+import { createAccessTokens } from '../src/auth/sessions/tokens.ts'
+import { systemClock } from '../src/base/clock.ts'
+import { uuidv7 } from '../src/base/ids.ts'
 
 /** Somebody who connects. Users 2p and 2p + 1 share a conversation. */
 export interface BenchUser {

@@ -1,6 +1,6 @@
 import { SQL } from 'bun'
 import { drizzle } from 'drizzle-orm/bun-sql'
-import type { Clock } from '../src/kernel/clock.ts'
+import type { Clock } from '../src/base/clock.ts'
 import { asFailure, type Orm, retryDelayMs, runTransaction, type Tx } from './transaction.ts'
 
 /**
@@ -38,7 +38,7 @@ export interface DatabaseOptions {
 }
 
 const CONNECTIONS_MAX = 20
-/** Two lanes a batch operation; those that come at once wait a moment for each other. */
+/** One or two a batch operation; those that come at once wait a moment for each other. */
 const BATCH_CONNECTIONS_MAX = 6
 
 function connect(url: string, max: number, settings: Record<string, string> = {}): SQL {

@@ -5,15 +5,14 @@
 
 import { existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
-import { systemClock } from '../src/kernel/clock.ts'
+import { systemClock } from '../src/base/clock.ts'
 import { accountFor } from './embedded/account.ts'
 import { locateBinaries } from './embedded/binaries.ts'
 import { checkCluster, createCluster, obtainCredentials, pathFor } from './embedded/cluster.ts'
 import { answers, ownerUrl, provision } from './embedded/database.ts'
 import { lockFolder } from './embedded/lock.ts'
 import { sendSignal, stopPostmaster } from './embedded/postmaster.ts'
-import { launch, takeOver } from './embedded/server.ts'
-import type { Start } from './embedded/server.ts'
+import { launch, type Start, takeOver } from './embedded/server.ts'
 
 /** A running PostgreSQL that this process is responsible for. */
 export interface EmbeddedPostgres {

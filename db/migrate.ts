@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { SQL } from 'bun'
 import { drizzle } from 'drizzle-orm/bun-sql'
 import { migrate } from 'drizzle-orm/bun-sql/migrator'
-import type { Logger } from '../src/kernel/log.ts'
+import type { Logger } from '../src/observe/log.ts'
 
 /** One number for the whole database, so that two instances never migrate at the same time. */
 const MIGRATION_LOCK = 7_214_930_551

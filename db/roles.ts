@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { SQL } from 'bun'
-import type { Clock } from '../src/kernel/clock.ts'
-import type { Logger } from '../src/kernel/log.ts'
+import type { Clock } from '../src/base/clock.ts'
+import type { Logger } from '../src/observe/log.ts'
 import { migrateSchema } from './migrate.ts'
 import { isConnectionFailure, sqlState } from './transaction.ts'
 

@@ -1,8 +1,8 @@
 import { SQL } from 'bun'
 import { drizzle } from 'drizzle-orm/bun-sql'
-import type { Clock } from '../src/kernel/clock.ts'
-import { Failure } from '../src/kernel/errors.ts'
-import { jitter } from '../src/kernel/ids.ts'
+import type { Clock } from '../src/base/clock.ts'
+import { Failure } from '../src/base/errors.ts'
+import { jitter } from '../src/base/ids.ts'
 
 export type Orm = ReturnType<typeof drizzle>
 

@@ -1,5 +1,5 @@
-import { Failure } from '../src/kernel/errors.ts'
-import { jitter } from '../src/kernel/ids.ts'
+import { Failure } from '../src/base/errors.ts'
+import { jitter } from '../src/base/ids.ts'
 
 /** Nothing waits longer than this for its next try. */
 const BACKOFF_MS_MAX = 3_600_000

@@ -1,8 +1,9 @@
+import { internalRequest } from '../src/kernel/access.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import type { JobInfo, Queue } from '../src/kernel/queue.ts'
-import { redactField } from '../src/kernel/redact.ts'
-import { internalRequest, unitOfWork } from '../src/kernel/unit-of-work.ts'
-import { placeOf } from '../src/kernel/vault.ts'
+import { unitOfWork } from '../src/kernel/write.ts'
+import { redactField } from '../src/observe/redact.ts'
+import { placeOf } from '../src/vault/vault.ts'
 import type { ClaimedJob } from './leases.ts'
 
 /** How a try ended. */

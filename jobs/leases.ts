@@ -133,7 +133,7 @@ export function createLeases({ sql }: Database, me: string, leaseMs: number) {
      * Takes one job with a key that has been due for `overdueMs` because somebody enqueues it at
      * every moment, so that its row is never found free: waits for it, in line with them.
      */
-    async wrest(queues: readonly string[], overdueMs: number): Promise<ClaimedJob[]> {
+    async claimOverdue(queues: readonly string[], overdueMs: number): Promise<ClaimedJob[]> {
       const jobs = await sql<ClaimedJob[]>`
         with fast as materialized (
           select set_config('synchronous_commit', 'off', true),

@@ -1,6 +1,6 @@
-import type { Timer } from '../src/kernel/clock.ts'
+import type { Timer } from '../src/base/clock.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
-import { COUNTED_MAX, queueStats } from '../src/queues/index.ts'
+import { COUNTED_MAX, queueStats } from './admin/index.ts'
 
 /**
  * How a try ended: `returned` because the server stops, `postponed` by the handler itself, `lost`

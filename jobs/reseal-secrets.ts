@@ -1,6 +1,6 @@
 import type { Job, JobReport } from '../src/kernel/job.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
-import { nameOf, resealAll, sealedColumns, surveyColumn } from '../src/kernel/reseal.ts'
+import { nameOf, resealAll, sealedColumns, surveyColumn } from './reseal.ts'
 
 /** Seals anew with the first master key what is sealed with another (docs/security-keys.md). */
 export const resealSecrets: Job = {

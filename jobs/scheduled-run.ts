@@ -1,7 +1,7 @@
+import { t } from '../src/base/schema.ts'
 import type { Job } from '../src/kernel/job.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import { Hopeless, type PerformContext, Postponed, type Queue, queue } from '../src/kernel/queue.ts'
-import { t } from '../src/kernel/schema.ts'
 import type { Scheduled } from './schedule.ts'
 
 const Run = t.Object({

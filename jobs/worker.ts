@@ -1,10 +1,10 @@
-import { uuidv7 } from '../src/kernel/ids.ts'
+import { uuidv7 } from '../src/base/ids.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
-import { createCrew, GRACE_MS } from './crew.ts'
+import { Capacity } from './capacity.ts'
+import { createDispatcher } from './dispatcher.ts'
 import { createLeases } from './leases.ts'
-import { createLookout } from './lookout.ts'
 import { observeQueues } from './queue-metrics.ts'
-import { Slots } from './slots.ts'
+import { createRunner, GRACE_MS } from './runner.ts'
 
 /** Works off the queues of the registry until it is stopped. */
 export interface Worker {
@@ -42,29 +42,29 @@ export async function startWorker(kernel: Kernel, options: WorkerOptions = {}): 
   const { leaseMs = LEASE_MS, drainMs = DRAIN_MS, alone = false } = options
   const id = uuidv7()
   const leases = createLeases(kernel.db, id, leaseMs)
-  const slots = new Slots(registry.queues.values(), () => lookout.fill())
-  const crew = createCrew({ kernel, workerId: id, leases, slots })
-  const lookout = createLookout({ kernel, leases, slots, crew })
+  const capacity = new Capacity(registry.queues.values(), () => dispatcher.fill())
+  const runner = createRunner({ kernel, workerId: id, leases, capacity })
+  const dispatcher = createDispatcher({ kernel, leases, capacity, runner })
 
   await leases.beat()
   if (alone) await leases.alone()
   const beating = clock.setInterval(() => {
     leases.beat().then(
-      () => lookout.reconcile(),
+      () => dispatcher.reconcile(),
       (error: unknown) => log.debug('no sign of life written', { error }),
     )
   }, leaseMs / BEATS)
   const metrics = observeQueues(kernel)
-  queues.onCommitted(() => lookout.look())
-  lookout.start()
+  queues.onCommitted(() => dispatcher.look())
+  dispatcher.start()
   return {
     id,
-    kick: () => lookout.look(),
-    running: () => slots.running,
+    kick: () => dispatcher.look(),
+    running: () => capacity.running,
     async stop() {
       queues.onCommitted(() => undefined)
-      await lookout.stop()
-      await crew.drain(drainMs, 2 * GRACE_MS)
+      await dispatcher.stop()
+      await runner.drain(drainMs, 2 * GRACE_MS)
       beating.cancel()
       metrics.cancel()
       await leases.leave().catch((error: unknown) => log.debug('no good-bye written', { error }))

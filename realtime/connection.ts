@@ -1,21 +1,11 @@
 import type { ServerWebSocket } from 'bun'
-import type { Failure } from '../src/kernel/errors.ts'
-import type { Actor, Operation, RequestInfo } from '../src/kernel/operation.ts'
+import type { Actor, RequestInfo } from '../src/kernel/access.ts'
+import type { Operation } from '../src/kernel/operation.ts'
 import { CLOSE, type CloseName } from './codes.ts'
+import type { WaitingFrame } from './dialects/dialect.ts'
 import type { Subscriber } from './hub.ts'
 
 export type Socket = ServerWebSocket<Connection>
-
-/** A frame waiting for its turn. */
-export interface WaitingFrame {
-  readonly type: string
-  readonly id: string | undefined
-  readonly key: string | undefined
-  readonly stepUp: string | undefined
-  readonly payload: unknown
-  /** Set: it is not to be run, but answered with this in its turn. */
-  readonly refused?: Failure
-}
 
 /** What Bun's `send` answers when the frame has to wait. */
 const BACKPRESSURE = -1

@@ -1,13 +1,15 @@
-import { Failure } from '../src/kernel/errors.ts'
-import type { Executor, Outcome } from '../src/kernel/execute.ts'
+import { Failure } from '../src/base/errors.ts'
+import type { Outcome } from '../src/kernel/call.ts'
+import type { Executor } from '../src/kernel/execute.ts'
 import { refuseNul } from '../src/kernel/input.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import type { Operation } from '../src/kernel/operation.ts'
 import type { GatewayLimits } from './codes.ts'
-import type { Connection, WaitingFrame } from './connection.ts'
+import type { CommandHandler } from './command-handlers.ts'
+import type { CommandName } from './commands.ts'
+import type { Connection } from './connection.ts'
+import type { WaitingFrame } from './dialects/dialect.ts'
 import { ackFrame, errorFrame, parseFrame, pongFrame } from './dialects/native.ts'
-import type { WordHandler } from './word-handlers.ts'
-import type { WordName } from './words.ts'
 
 /** Handles the text frames of sockets: in order, one answer each. */
 export interface FrameHandler {
@@ -19,7 +21,7 @@ export interface FrameHandler {
 export interface FrameParts {
   readonly kernel: Kernel
   readonly executor: Executor
-  readonly words: Readonly<Record<WordName, WordHandler>>
+  readonly commands: Readonly<Record<CommandName, CommandHandler>>
   readonly limits: GatewayLimits
   readonly draining: () => boolean
 }
@@ -32,7 +34,7 @@ const RATE_LIMITED_WEIGHT = 0.1
 
 /** Makes the handler of an instance. */
 export function createFrameHandler(parts: FrameParts): FrameHandler {
-  const { kernel, executor, words, limits } = parts
+  const { kernel, executor, commands, limits } = parts
 
   const refuse = (connection: Connection, id: string | undefined, failure: Failure) => {
     connection.send(errorFrame(id, failure))
@@ -112,8 +114,8 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
     if (frame.type === 'ping' || frame.type === 'heartbeat') {
       return connection.send(pongFrame(frame.id, kernel.clock.iso()))
     }
-    if (Object.hasOwn(words, frame.type)) {
-      const answer = words[frame.type as WordName](connection, frame)
+    if (Object.hasOwn(commands, frame.type)) {
+      const answer = commands[frame.type as CommandName](connection, frame)
       if (answer !== undefined) {
         track(
           connection,

@@ -1,20 +1,20 @@
 import type { Server, WebSocketHandler } from 'bun'
 import type { Authenticator } from '../src/auth/index.ts'
-import { clientAddress, trustedProxies } from '../src/kernel/address.ts'
-import { originAllowed } from '../src/kernel/origins.ts'
-import { ERRORS, Failure } from '../src/kernel/errors.ts'
+import { ERRORS, Failure } from '../src/base/errors.ts'
+import { uuidv7 } from '../src/base/ids.ts'
+import type { Actor } from '../src/kernel/access.ts'
 import type { Executor } from '../src/kernel/execute.ts'
-import { uuidv7 } from '../src/kernel/ids.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
-import type { Actor } from '../src/kernel/operation.ts'
+import { clientAddress, trustedProxies } from '../src/net/address.ts'
+import { originAllowed } from '../src/net/origins.ts'
 import { CLOSE, type CloseName, GATEWAY_LIMITS, type GatewayLimits } from './codes.ts'
+import { createCommandHandlers, personal } from './command-handlers.ts'
 import { Connection, type Socket } from './connection.ts'
 import type { RealtimeCore } from './core.ts'
 import { serverFrame } from './dialects/native.ts'
 import { createFrameHandler } from './frames.ts'
 import type { Subscribed } from './hub.ts'
 import { type Credentials, credentialsOf, PROTOCOL } from './upgrade.ts'
-import { createWordHandlers, personal } from './word-handlers.ts'
 
 /** The sockets of an instance. */
 export interface Gateway {
@@ -59,7 +59,7 @@ export function createGateway(parts: GatewayParts): Gateway {
   const openedHandle = opened.labels()
   observeSockets(kernel, core)
 
-  const words = createWordHandlers({
+  const commands = createCommandHandlers({
     kernel,
     hub: core.hub,
     recovery: core.recovery,
@@ -67,7 +67,13 @@ export function createGateway(parts: GatewayParts): Gateway {
     authenticator,
     begin: (connection, actor) => begin(connection, actor),
   })
-  const frames = createFrameHandler({ kernel, executor, words, limits, draining: () => draining })
+  const frames = createFrameHandler({
+    kernel,
+    executor,
+    commands,
+    limits,
+    draining: () => draining,
+  })
 
   /** The connection is somebody's: personal channel, presence, then the `connected` frame. */
   const begin = (connection: Connection, actor: Actor) => {

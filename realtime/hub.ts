@@ -1,10 +1,10 @@
-import type { Channel } from '../src/kernel/channel.ts'
-import { splitChannel } from '../src/kernel/channel.ts'
-import type { Clock, Timer } from '../src/kernel/clock.ts'
+import type { Clock, Timer } from '../src/base/clock.ts'
+import { type Channel, splitChannel } from '../src/kernel/channel.ts'
 import type { Registry } from '../src/kernel/feature.ts'
-import type { Logger } from '../src/kernel/log.ts'
+import type { Logger } from '../src/observe/log.ts'
 import { publicationsJson } from './dialects/native.ts'
-import type { Publication, Recovered, Recovery, Since, Single } from './streams/recovery.ts'
+import type { Publication } from './streams/publication.ts'
+import type { Recovered, Recovery, Since, Single } from './streams/recovery.ts'
 
 /** A numbered event on its way to the sockets. */
 export interface StreamEvent {

@@ -1,7 +1,7 @@
 import type { Database } from '../db/client.ts'
-import type { Clock } from '../src/kernel/clock.ts'
-import { uuidv7 } from '../src/kernel/ids.ts'
-import type { Logger } from '../src/kernel/log.ts'
+import type { Clock } from '../src/base/clock.ts'
+import { uuidv7 } from '../src/base/ids.ts'
+import type { Logger } from '../src/observe/log.ts'
 
 /** The servers that run on this database, by their heartbeats in it. */
 export interface Instances {

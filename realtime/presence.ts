@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../src/kernel/clock.ts'
+import type { Clock, Timer } from '../src/base/clock.ts'
 import type { Presence, PresenceStatus } from '../src/kernel/kernel.ts'
 import type { Bus, PresenceEntry } from './bus.ts'
 

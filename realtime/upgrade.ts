@@ -1,4 +1,4 @@
-import { Failure } from '../src/kernel/errors.ts'
+import { Failure } from '../src/base/errors.ts'
 
 /** The subprotocol that a server answers with when a client names it. */
 export const PROTOCOL = 'rialto.v1'

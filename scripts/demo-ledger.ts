@@ -14,11 +14,11 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Secret, TOTP } from 'otpauth'
+import { type Clock, systemClock } from '../src/base/clock.ts'
 import { loadConfig } from '../src/config.ts'
 import { features } from '../src/features.ts'
-import { type Clock, systemClock } from '../src/kernel/clock.ts'
-import { createLogger } from '../src/kernel/log.ts'
-import { Accounts, Lane, postedAct } from '../src/ledger/index.ts'
+import { Accounts, postedAct, PostingBatcher } from '../src/ledger/index.ts'
+import { createLogger } from '../src/observe/log.ts'
 import { type RunningServer, startServer } from '../src/server.ts'
 import { type Mailbox, startMailbox } from './demo-mailbox.ts'
 
@@ -240,16 +240,16 @@ async function hold({ server, bob }: Cast): Promise<void> {
   const accounts = kernel.use(Accounts)
   const wallet = await accounts.open({ asset: 'EUR', kind: 'wallet', owner: bob.id })
   const rooms = await accounts.open({ asset: 'EUR', kind: 'fee', reference: 'rooms' })
-  const lane = kernel.use(Lane)
+  const batcher = kernel.use(PostingBatcher)
   const id = crypto.randomUUID()
   const held = { hold: id, account: wallet }
   const expiresAtMs = kernel.clock.now() + 86_400_000
   const entry = { type: 'hold', ...held, amount: 20_000n, expiresAtMs } as const
-  postedAct(await lane.submit({ key: `${id} hold`, kind: 'demo.deposit', entries: [entry] }))
+  postedAct(await batcher.submit({ key: `${id} hold`, kind: 'demo.deposit', entries: [entry] }))
   say('a room is booked: 200.00 of Bob’s are held')
   const post = { type: 'post', ...held, credit: rooms, amount: 15_000n } as const
   const label = 'Room, one night'
-  postedAct(await lane.submit({ key: `${id} post`, kind: 'demo.stay', label, entries: [post] }))
+  postedAct(await batcher.submit({ key: `${id} post`, kind: 'demo.stay', label, entries: [post] }))
   say('it costs 150.00; the other 50.00 are free again')
 }
 

@@ -8,10 +8,10 @@
 import { parseArgs } from 'node:util'
 import { timesOf } from '../jobs/periods.ts'
 import { schedule } from '../jobs/schedule.ts'
-import { systemClock } from '../src/kernel/clock.ts'
+import { systemClock } from '../src/base/clock.ts'
 import type { JobReport } from '../src/kernel/job.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
-import { createLogger } from '../src/kernel/log.ts'
+import { createLogger } from '../src/observe/log.ts'
 import { offlineKernel, productConfig } from './offline-kernel.ts'
 
 const USAGE = `usage: bun run jobs list

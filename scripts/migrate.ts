@@ -9,10 +9,10 @@ import { SQL } from 'bun'
 import { startEmbeddedPostgres } from '../db/embedded.ts'
 import { prepareDatabase } from '../db/roles.ts'
 import { isConnectionFailure, sqlState } from '../db/transaction.ts'
+import { systemClock } from '../src/base/clock.ts'
 import { type Config, loadConfig } from '../src/config.ts'
 import { features } from '../src/features.ts'
-import { systemClock } from '../src/kernel/clock.ts'
-import { createLogger } from '../src/kernel/log.ts'
+import { createLogger } from '../src/observe/log.ts'
 
 /** When each migration that the database has was made; that is how drizzle knows them. */
 async function appliedMigrations(url: string): Promise<Set<number>> {

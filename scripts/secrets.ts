@@ -7,16 +7,16 @@
  * docs/security-keys.md has the whole procedure.
  */
 
-import { systemClock } from '../src/kernel/clock.ts'
-import type { Kernel } from '../src/kernel/kernel.ts'
-import { createLogger } from '../src/kernel/log.ts'
 import {
   type ColumnResealed,
   nameOf,
   resealAll,
   sealedColumns,
   surveyColumn,
-} from '../src/kernel/reseal.ts'
+} from '../jobs/reseal.ts'
+import { systemClock } from '../src/base/clock.ts'
+import type { Kernel } from '../src/kernel/kernel.ts'
+import { createLogger } from '../src/observe/log.ts'
 import { offlineKernel, productConfig } from './offline-kernel.ts'
 
 const USAGE = 'usage: bun run secrets status | bun run secrets rotate'

@@ -1,6 +1,9 @@
+import { queuesFeature } from '../jobs/admin/index.ts'
 import { adminFeature } from './admin/index.ts'
+import { apiKeysFeature } from './api-keys/index.ts'
 import { auditFeature } from './audit/index.ts'
 import { authFeature } from './auth/index.ts'
+import { blocksFeature } from './blocks/index.ts'
 import { fundingFeature } from './funding/index.ts'
 import type { Feature } from './kernel/feature.ts'
 import { ledgerFeature } from './ledger/index.ts'
@@ -8,10 +11,7 @@ import { mailFeature } from './mail/index.ts'
 import { messagingFeature } from './messaging/index.ts'
 import { payoutsFeature } from './payouts/index.ts'
 import { privacyFeature } from './privacy/index.ts'
-import { queuesFeature } from './queues/index.ts'
 import { reportsFeature } from './reports/index.ts'
-import { safetyFeature } from './safety/index.ts'
-import { servicesFeature } from './services/index.ts'
 import { webhooksFeature } from './webhooks/index.ts'
 
 /** The product on one page. */
@@ -27,7 +27,7 @@ export const features: readonly Feature[] = [
   privacyFeature,
   queuesFeature,
   reportsFeature,
-  safetyFeature,
-  servicesFeature,
+  blocksFeature,
+  apiKeysFeature,
   webhooksFeature,
 ]

@@ -1,8 +1,8 @@
 /** Starts the server; on SIGTERM or SIGINT it drains and leaves. A second signal leaves at once. */
-import { systemClock } from './kernel/clock.ts'
-import { createLogger, type Logger } from './kernel/log.ts'
+import { systemClock } from './base/clock.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { features } from './features.ts'
+import { createLogger, type Logger } from './observe/log.ts'
 import { startServer } from './server.ts'
 import { VERSION } from './version.ts'
 

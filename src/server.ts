@@ -3,31 +3,31 @@ import type { Server as BunServer } from 'bun'
 import { type Database, openDatabase } from '../db/client.ts'
 import { startEmbeddedPostgres } from '../db/embedded.ts'
 import { prepareDatabase } from '../db/roles.ts'
-import { createQueues } from '../jobs/queue.ts'
-import { type Scheduled, schedule } from '../jobs/schedule.ts'
+import { createQueues } from '../jobs/enqueue.ts'
+import { schedule, type Scheduled } from '../jobs/schedule.ts'
 import { scheduling, startScheduler } from '../jobs/scheduler.ts'
 import { startWorker } from '../jobs/worker.ts'
 import { CLOSE, type GatewayLimits } from '../realtime/codes.ts'
+import { COMMANDS, Connected } from '../realtime/commands.ts'
 import type { Connection } from '../realtime/connection.ts'
 import { type RealtimeCore, startCore } from '../realtime/core.ts'
 import { createGateway, type Gateway } from '../realtime/gateway.ts'
 import { announcePresence } from '../realtime/presence-announcer.ts'
-import { Connected, WORDS } from '../realtime/words.ts'
+import { ApiKeys } from './api-keys/index.ts'
 import { createAudit } from './audit/index.ts'
 import { Authenticator, createStepUp } from './auth/index.ts'
-import { EVERY_FEATURE } from './config/types.ts'
+import { type Clock, systemClock } from './base/clock.ts'
 import type { Config } from './config.ts'
+import { EVERY_FEATURE } from './config/types.ts'
 import { features as allFeatures } from './features.ts'
 import { createHttp, type Http } from './http/index.ts'
-import { type Clock, systemClock } from './kernel/clock.ts'
 import { checkOutputs, createExecutor, type Executor } from './kernel/execute.ts'
 import { createRegistry, type Feature, feature, type Registry } from './kernel/feature.ts'
 import { type Kernel, serviceTable } from './kernel/kernel.ts'
 import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
-import { createVault } from './kernel/vault.ts'
-import type { Logger } from './kernel/log.ts'
-import { createMetrics, type Metrics } from './kernel/metrics.ts'
-import { ApiKeys } from './services/index.ts'
+import type { Logger } from './observe/log.ts'
+import { createMetrics, type Metrics } from './observe/metrics.ts'
+import { createVault } from './vault/vault.ts'
 import { VERSION } from './version.ts'
 
 /** A running server. */
@@ -136,7 +136,7 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
     authenticateKey: (key, request) => kernel.use(ApiKeys).authenticate(key, request),
     readiness: () => readiness(kernel, core),
     version: VERSION,
-    sockets: { words: WORDS, connected: Connected, close: CLOSE },
+    sockets: { commands: COMMANDS, connected: Connected, close: CLOSE },
   })
   const server = listen(config, gateway, http)
   core.publishThrough((topic, frame) => void server.publish(topic, frame))

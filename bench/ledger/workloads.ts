@@ -1,10 +1,9 @@
 import type { Database } from '../../db/client.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
-import type { Kernel } from '../../src/kernel/kernel.ts'
-import { serviceTable } from '../../src/kernel/kernel.ts'
-import { createMetrics } from '../../src/kernel/metrics.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { type Kernel, serviceTable } from '../../src/kernel/kernel.ts'
 import type { Act, ActOutcome } from '../../src/ledger/act.ts'
-import { type Account, Accounts, Lane, postActs } from '../../src/ledger/index.ts'
+import { type Account, Accounts, postActs, PostingBatcher } from '../../src/ledger/index.ts'
+import { createMetrics } from '../../src/observe/metrics.ts'
 
 /** What the ledger is put through. */
 
@@ -129,7 +128,7 @@ export interface Workload {
 }
 
 const submit = async ({ kernel }: Book, one: Act) => {
-  expectPosted([await kernel.use(Lane).submit(one)])
+  expectPosted([await kernel.use(PostingBatcher).submit(one)])
 }
 
 /** Everything that issue and documentation give a figure for. */
@@ -143,14 +142,14 @@ export const WORKLOADS: readonly Workload[] = [
   },
   {
     name: 'spread-combined',
-    title: 'single transfers, spread accounts, through the lane, 32 callers',
+    title: 'single transfers, spread accounts, through the posting batcher, 32 callers',
     wanted: '',
     work: (book, seconds) =>
       clients(CLIENTS, seconds, 1, () => submit(book, act([pair(book.people)]))),
   },
   {
     name: 'hot-combined',
-    title: 'all to one account through the lane, 64 callers',
+    title: 'all to one account through the posting batcher, 64 callers',
     wanted: '2',
     work: (book, seconds) =>
       clients(64, seconds, 1, () => {

@@ -1,9 +1,19 @@
-import { chownSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
-import { randomToken } from '../../src/kernel/ids.ts'
-import { giveToOwner } from './account.ts'
-import type { Account } from './account.ts'
+import { randomToken } from '../../src/base/ids.ts'
+import { type Account, giveToOwner } from './account.ts'
 import type { Binaries } from './binaries.ts'
 import { runProgram } from './program.ts'
 

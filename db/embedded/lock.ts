@@ -1,7 +1,7 @@
-import { Database } from 'bun:sqlite'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { Database } from 'bun:sqlite'
+import { systemClock } from '../../src/base/clock.ts'
 import { giveToOwner } from './account.ts'
 
 /**

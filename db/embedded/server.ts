@@ -8,14 +8,19 @@ import {
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { systemClock } from '../../src/kernel/clock.ts'
-import { giveToOwner } from './account.ts'
-import type { Account } from './account.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { type Account, giveToOwner } from './account.ts'
 import type { Binaries } from './binaries.ts'
 import type { Credentials } from './cluster.ts'
 import { answers } from './database.ts'
-import { disownPidFile, identify, isAlive, lastArguments } from './postmaster.ts'
-import { readPidFile, stopPostmaster } from './postmaster.ts'
+import {
+  disownPidFile,
+  identify,
+  isAlive,
+  lastArguments,
+  readPidFile,
+  stopPostmaster,
+} from './postmaster.ts'
 import { environment } from './program.ts'
 
 /** What one start works with. */

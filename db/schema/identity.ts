@@ -42,7 +42,7 @@ export const users = pgTable(
     index('users_admins')
       .on(table.id)
       .where(sql`'admin' = any(${table.roles})`),
-    // How many hashes of older systems are left, by their cost: see src/auth/passwords.ts.
+    // How many hashes of older systems are left, by their cost: see src/auth/sign-in/passwords.ts.
     index('users_legacy_password')
       .on(sql`substr(${table.passwordHash}, 5, 2)`)
       .where(sql`${table.passwordHash} like '$2%'`),

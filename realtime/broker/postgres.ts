@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import type { Database } from '../../db/client.ts'
-import { randomToken } from '../../src/kernel/ids.ts'
-import type { Logger } from '../../src/kernel/log.ts'
+import { randomToken } from '../../src/base/ids.ts'
+import type { Logger } from '../../src/observe/log.ts'
 import type { Broker } from './broker.ts'
 
 const TOPIC = 'rialto_bus'

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import type { Logger } from '../../src/kernel/log.ts'
+import type { Logger } from '../../src/observe/log.ts'
 import type { Broker } from './broker.ts'
 
 const TOPIC = 'rialto:bus'

@@ -1,7 +1,7 @@
-import { errorPayload, type Failure } from '../../src/kernel/errors.ts'
-import type { Outcome } from '../../src/kernel/execute.ts'
-import type { WaitingFrame } from '../connection.ts'
-import type { Publication } from '../streams/recovery.ts'
+import { errorPayload, type Failure } from '../../src/base/errors.ts'
+import type { Outcome } from '../../src/kernel/call.ts'
+import type { Publication } from '../streams/publication.ts'
+import type { WaitingFrame } from './dialect.ts'
 
 /** The native dialect: `{type, payload}` frames as JSON text, one a message. */
 
@@ -56,7 +56,7 @@ export function ackFrame(id: string, { output, position, replayed }: Outcome): s
   return `{"type":"ack","id":${quoted(id)},${where}${again}"payload":${text(output)}}`
 }
 
-/** The answer to a word of the protocol whose payload is JSON text already. */
+/** The answer to a command of the protocol whose payload is JSON text already. */
 export function rawAckFrame(id: string, payload: string): string {
   return `{"type":"ack","id":${quoted(id)},"payload":${payload}}`
 }

@@ -1,18 +1,19 @@
 import type { SQL } from 'bun'
-import { pipelined } from '../../src/kernel/batcher.ts'
-import type { Emission } from '../../src/kernel/channel.ts'
-import { Failure } from '../../src/kernel/errors.ts'
+import { plainArray } from '../../db/literals.ts'
+import { pipelined } from '../../db/pipelined.ts'
+import { Failure } from '../../src/base/errors.ts'
+import type { Emission } from '../../src/kernel/effects.ts'
 import type { StreamBatch } from '../../src/kernel/kernel.ts'
 import type { StreamEvent } from '../hub.ts'
 import type { Heads } from './heads.ts'
 import type { Mutex } from './mutex.ts'
 import { insertOutbox } from './outbox.ts'
-import { insertEvents, plainArray } from './rows.ts'
+import { insertEvents } from './rows.ts'
 
 /** What a batch needs of the streams it belongs to. */
 export interface BatchParts {
   readonly heads: Heads
-  /** Held from locking heads to the commit, by one lane of this process at a time. */
+  /** Held from locking heads to the commit, by one batch of this process at a time. */
   readonly numbering: Mutex
   readonly publish: (events: readonly StreamEvent[]) => void
   /** Some emissions went to the outbox. */
@@ -29,7 +30,7 @@ interface Claimed {
 /**
  * Numbering by a batch handler itself. Heads that another instance holds are skipped, never waited
  * for (a stalled holder would stall everybody), and so are channels with events in the outbox,
- * whose turn comes first; what cannot be numbered here goes to the outbox. Between the lanes of
+ * whose turn comes first; what cannot be numbered here goes to the outbox. Between the batches of
  * this process a mutex keeps them from skipping each other's heads all the time.
  */
 export function createStreamBatch(sql: SQL, parts: BatchParts): StreamBatch {

@@ -1,6 +1,6 @@
 import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
-import { textArray } from './rows.ts'
+import { textArray } from '../../db/literals.ts'
 
 /** What never changes about a channel's stream head, so that it may be remembered. */
 export interface Head {

@@ -1,7 +1,7 @@
 import type { Database } from '../../db/client.ts'
-import type { Clock, Timer } from '../../src/kernel/clock.ts'
-import type { Logger } from '../../src/kernel/log.ts'
-import type { Metrics } from '../../src/kernel/metrics.ts'
+import type { Clock, Timer } from '../../src/base/clock.ts'
+import type { Logger } from '../../src/observe/log.ts'
+import type { Metrics } from '../../src/observe/metrics.ts'
 
 const SAMPLE_MS = 5_000
 /** Rows counted at most: "more than this" is all that an alert needs to know. */

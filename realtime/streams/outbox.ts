@@ -1,7 +1,7 @@
 import type { SQL } from 'bun'
-import { pipelined } from '../../src/kernel/batcher.ts'
-import type { Emission } from '../../src/kernel/channel.ts'
-import { plainArray, quotedArray, textArray } from './rows.ts'
+import { plainArray, quotedArray, textArray } from '../../db/literals.ts'
+import { pipelined } from '../../db/pipelined.ts'
+import type { Emission } from '../../src/kernel/effects.ts'
 
 /** Inserts events without offsets in the caller's transaction: they are as durable as it is. */
 export function insertOutbox(sql: SQL, emissions: readonly Emission[]): Promise<unknown> {

@@ -1,17 +1,10 @@
 import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
+import { plainArray, quotedArray, textArray } from '../../db/literals.ts'
 import type { EventType } from '../../src/kernel/channel.ts'
 import { publicationSql } from '../dialects/native.ts'
 import type { Head, Heads } from './heads.ts'
-import { plainArray, quotedArray, textArray } from './rows.ts'
-
-/** An event as it lies in its stream, rendered. */
-export interface Publication {
-  readonly offset: number
-  readonly type: string
-  /** The payload as JSON text, as its content is now. */
-  readonly payload: string
-}
+import type { Publication } from './publication.ts'
 
 /** Where a reader says it stands. */
 export interface Since {

@@ -1,15 +1,6 @@
 import type { SQL } from 'bun'
-import { pipelined } from '../../src/kernel/batcher.ts'
-
-/** An array parameter as a text literal: half the client's cost of an array parameter. */
-export function textArray(values: readonly string[]): string {
-  return `{${values.map((v) => `"${v.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`
-}
-
-/** The same for numbers and for nulls, which need no quotes. */
-export function plainArray(values: readonly (number | string | null | undefined)[]): string {
-  return `{${values.map((v) => v ?? 'null').join(',')}}`
-}
+import { plainArray, quotedArray } from '../../db/literals.ts'
+import { pipelined } from '../../db/pipelined.ts'
 
 /** Columns of new stream rows. */
 export interface EventColumns {
@@ -37,11 +28,4 @@ export function insertEvents(sql: SQL, rows: EventColumns): Promise<unknown> {
       ${plainArray(positions)}::text::bigint[], ${plainArray(kinds)}::text::smallint[],
       ${plainArray(refA)}::text::bigint[], ${plainArray(refB)}::text::bigint[],
       ${quotedArray(payloads)}::text::text[])`)
-}
-
-/** Text that may be missing: quoted where it is there. */
-export function quotedArray(values: readonly (string | null)[]): string {
-  const literal = (v: string | null) =>
-    v === null ? 'null' : `"${v.replaceAll(/["\\]/g, '\\$&')}"`
-  return `{${values.map(literal).join(',')}}`
 }

@@ -1,12 +1,13 @@
 import type { Database } from '../../db/client.ts'
+import { plainArray, textArray } from '../../db/literals.ts'
 import type { Tx } from '../../db/transaction.ts'
-import type { Clock } from '../../src/kernel/clock.ts'
+import type { Clock } from '../../src/base/clock.ts'
 import type { Registry } from '../../src/kernel/feature.ts'
-import type { Logger } from '../../src/kernel/log.ts'
+import type { Logger } from '../../src/observe/log.ts'
 import type { StreamEvent } from '../hub.ts'
 import type { Heads } from './heads.ts'
 import type { Recovery } from './recovery.ts'
-import { insertEvents, plainArray, textArray } from './rows.ts'
+import { insertEvents } from './rows.ts'
 
 /** Gives offsets to what waits in the outbox. Every instance runs one; channels are shared out. */
 export interface Writer {

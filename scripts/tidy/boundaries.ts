@@ -16,59 +16,84 @@ interface Layer {
   readonly instead: string
 }
 
+/** What every layer above it may use. */
+const ground = ['base', 'observe', 'money', 'vault', 'net']
+
 const layers: readonly Layer[] = [
+  {
+    name: 'base',
+    paths: ['src/base/'],
+    mayImport: [],
+    instead: 'the ground imports nothing of ours: move what needs more up a layer',
+  },
+  ...['observe', 'money', 'vault', 'net'].map((name) => ({
+    name,
+    paths: [`src/${name}/`],
+    mayImport: ['base'],
+    instead: 'hand the value over as a parameter; the ground knows src/base/ only',
+  })),
   {
     name: 'kernel',
     paths: ['src/kernel/'],
-    mayImport: ['config', 'db'],
+    mayImport: [...ground, 'config', 'db'],
     instead: 'let the kernel define an interface and main.ts hand over what implements it',
   },
   {
     name: 'config',
     paths: ['src/config.ts', 'src/config/'],
-    mayImport: ['kernel'],
+    mayImport: ground,
     instead: 'keep configuration free of what it configures',
   },
   {
     name: 'assembly',
     paths: ['src/main.ts', 'src/server.ts', 'src/features.ts'],
-    mayImport: ['kernel', 'config', 'db', 'http', 'realtime', 'jobs', 'drivers', 'feature'],
+    mayImport: [
+      ...ground,
+      'kernel',
+      'config',
+      'db',
+      'http',
+      'realtime',
+      'jobs',
+      'drivers',
+      'feature',
+    ],
     instead: 'move the code out of scripts, tests or benches',
   },
   {
     name: 'db',
     paths: ['db/'],
-    mayImport: ['kernel'],
-    instead: 'hand the value over as a parameter; the database layer knows the kernel only',
+    mayImport: ground,
+    instead: 'hand the value over as a parameter; the database layer knows the ground only',
   },
   {
     name: 'http',
     paths: ['src/http/'],
-    mayImport: ['kernel', 'config', 'db', 'feature'],
+    mayImport: [...ground, 'kernel', 'config', 'db', 'feature'],
     instead: 'mount operations; what sockets do belongs to realtime/',
   },
   {
     name: 'realtime',
     paths: ['realtime/'],
-    mayImport: ['kernel', 'config', 'db', 'feature'],
+    mayImport: [...ground, 'kernel', 'config', 'db', 'feature'],
     instead: 'mount operations; what REST does belongs to src/http/',
   },
   {
     name: 'jobs',
     paths: ['jobs/'],
-    mayImport: ['kernel', 'config', 'db', 'feature'],
+    mayImport: [...ground, 'kernel', 'config', 'db', 'feature'],
     instead: 'let the job emit an event that the edge delivers',
   },
   {
     name: 'drivers',
     paths: ['src/drivers/'],
-    mayImport: ['kernel', 'config'],
+    mayImport: [...ground, 'kernel', 'config'],
     instead: 'let the port take what it needs as a parameter',
   },
   {
     name: 'feature',
     paths: ['src/'],
-    mayImport: ['kernel', 'config', 'db', 'drivers'],
+    mayImport: [...ground, 'kernel', 'config', 'db', 'drivers'],
     instead: 'emit an event, or let main.ts hand it over: the core never imports an edge',
   },
 ]

@@ -16,30 +16,30 @@ interface Owned {
 const owned: readonly Owned[] = [
   {
     names: ['Date.now', 'new Date'],
-    owners: ['src/kernel/clock.ts'],
-    instead: 'clock.now() or clock.date() of the injected Clock (src/kernel/clock.ts)',
+    owners: ['src/base/clock.ts'],
+    instead: 'clock.now() or clock.date() of the injected Clock (src/base/clock.ts)',
   },
   {
     names: ['performance.now', 'process.hrtime', 'Bun.nanoseconds'],
-    owners: ['src/kernel/clock.ts'],
-    instead: 'clock.monotonicMs() of the injected Clock (src/kernel/clock.ts)',
+    owners: ['src/base/clock.ts'],
+    instead: 'clock.monotonicMs() of the injected Clock (src/base/clock.ts)',
   },
   {
     names: ['setTimeout', 'setInterval'],
-    owners: ['src/kernel/clock.ts'],
+    owners: ['src/base/clock.ts'],
     instead: 'clock.setTimeout() or clock.setInterval() of the injected Clock',
   },
   {
     names: ['Bun.sleep', 'Bun.sleepSync'],
     // The clock's timers let the process end; waiting for PostgreSQL to stop, or for the last
     // lines of the log to be written, must not.
-    owners: ['src/kernel/clock.ts', 'db/embedded/', 'src/kernel/log-sink.ts'],
+    owners: ['src/base/clock.ts', 'db/embedded/', 'src/observe/log-sink.ts'],
     instead: 'clock.sleep() of the injected Clock',
   },
   {
     names: ['Math.random', 'crypto.randomUUID', 'crypto.getRandomValues', 'Bun.randomUUIDv7'],
-    owners: ['src/kernel/ids.ts'],
-    instead: 'uuidv7(), randomBytes(), randomToken() or randomInt() of src/kernel/ids.ts',
+    owners: ['src/base/ids.ts'],
+    instead: 'uuidv7(), randomBytes(), randomToken() or randomInt() of src/base/ids.ts',
   },
   {
     names: ['process.env', 'Bun.env', 'import.meta.env'],

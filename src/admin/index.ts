@@ -4,13 +4,13 @@
  *
  * - Every act needs the role and a session with a second factor, and whatever gives or takes power
  *   a fresh code (step-up); every act and every look at accounts is audited.
- * - There is always an administrator left (`src/auth/administrators.ts`).
+ * - There is always an administrator left (`src/auth/accounts/administrators.ts`).
  * - Invitations end with the powers of whoever made them.
  *
  * May import the kernel, the database, and the exports of `auth` and `mail`.
  */
 
-import { keepEnvironmentAdmin } from '../auth/environment-admin.ts'
+import { keepEnvironmentAdmin } from '../auth/accounts/environment-admin.ts'
 import { feature } from '../kernel/feature.ts'
 import { retention } from '../kernel/retention.ts'
 import { forgetInvitationsOf } from './invitations.ts'

@@ -1,13 +1,5 @@
-import type { JsonObject } from '../kernel/audit.ts'
-import { Failure } from '../kernel/errors.ts'
-import { uuidv7 } from '../kernel/ids.ts'
-import {
-  type Context,
-  type Operation,
-  operation,
-  user,
-  type WriteContext,
-} from '../kernel/operation.ts'
+import { Failure } from '../base/errors.ts'
+import { uuidv7 } from '../base/ids.ts'
 import {
   input,
   oneOf,
@@ -18,7 +10,11 @@ import {
   Timestamp,
   type TObject,
   Uuid,
-} from '../kernel/schema.ts'
+} from '../base/schema.ts'
+import { user } from '../kernel/access.ts'
+import type { Context, WriteContext } from '../kernel/context.ts'
+import type { JsonObject } from '../kernel/effects.ts'
+import { type Operation, operation } from '../kernel/operation.ts'
 import {
   type ApprovalRow,
   decideApproval,

@@ -1,5 +1,5 @@
 import type { SQL } from 'bun'
-import type { JsonObject } from '../kernel/audit.ts'
+import type { JsonObject } from '../kernel/effects.ts'
 
 /** The table of approvals. */
 

@@ -1,7 +1,7 @@
 import { createPublicKey, sign, verify } from 'node:crypto'
 import { mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Clock } from '../kernel/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import type { AuditKey, AuditKeys } from './keys.ts'
 
 /**

@@ -1,8 +1,8 @@
 import type { SQL } from 'bun'
-import type { JsonObject } from '../kernel/audit.ts'
+import { t, Uuid } from '../base/schema.ts'
+import type { JsonObject } from '../kernel/effects.ts'
 import type { PersonalData } from '../kernel/personal-data.ts'
 import { queue } from '../kernel/queue.ts'
-import { t, Uuid } from '../kernel/schema.ts'
 import { CLOSED_KEPT_MS, ERASED } from './shapes.ts'
 
 /** What the log holds of a person: who may see it, and when it goes. */

@@ -6,7 +6,7 @@ import {
   type KeyObject,
 } from 'node:crypto'
 import type { SQL } from 'bun'
-import { placeOf, type Vault, VaultError } from '../kernel/vault.ts'
+import { placeOf, type Vault, VaultError } from '../vault/vault.ts'
 
 /**
  * The keys of the log. From each master key comes one secret (HKDF, RFC 5869), and from that two

@@ -1,5 +1,6 @@
-import type { JsonObject } from '../kernel/audit.ts'
-import { operation, user } from '../kernel/operation.ts'
+import { user } from '../kernel/access.ts'
+import type { JsonObject } from '../kernel/effects.ts'
+import { operation } from '../kernel/operation.ts'
 import { exportLines, searchLines } from './search.ts'
 import { ExportInput, ExportPage, SearchInput, SearchPage } from './shapes.ts'
 

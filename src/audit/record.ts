@@ -1,10 +1,11 @@
 import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
-import { type Audit, AUDIT_OUTCOMES, type AuditLine, type JsonObject } from '../kernel/audit.ts'
-import { pipelined } from '../kernel/batcher.ts'
-import type { Clock } from '../kernel/clock.ts'
-import { uuidv7 } from '../kernel/ids.ts'
-import { compile, oneOf, type Static, t, type TSchema } from '../kernel/schema.ts'
+import { pipelined } from '../../db/pipelined.ts'
+import type { Clock } from '../base/clock.ts'
+import { uuidv7 } from '../base/ids.ts'
+import { compile, oneOf, type Static, t, type TSchema } from '../base/schema.ts'
+import type { Audit } from '../kernel/audit.ts'
+import { AUDIT_OUTCOMES, type AuditLine, type JsonObject } from '../kernel/effects.ts'
 
 /**
  * The writer of the log: one statement in the transaction of the act, into the table where lines

@@ -1,6 +1,6 @@
 import type { SQL } from 'bun'
 import { sqlState } from '../../db/transaction.ts'
-import { jitter, randomBytes } from '../kernel/ids.ts'
+import { jitter, randomBytes } from '../base/ids.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
 import { digestOf, SALT_BYTES, sealOf } from './chain.ts'
 import { type ChainPoint, exportCheckpoint, makeCheckpoint } from './checkpoints.ts'

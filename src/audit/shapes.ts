@@ -1,14 +1,5 @@
-import { AUDIT_OUTCOMES } from '../kernel/audit.ts'
-import {
-  input,
-  oneOf,
-  page,
-  pageFields,
-  type Static,
-  t,
-  Timestamp,
-  Uuid,
-} from '../kernel/schema.ts'
+import { input, oneOf, page, pageFields, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
+import { AUDIT_OUTCOMES } from '../kernel/effects.ts'
 
 /** The action of the line that says that somebody's personal data was erased from the log. */
 export const ERASED = 'audit.personal_data_erased'

@@ -1,5 +1,5 @@
+import { oneOf, type Static, t, Timestamp } from '../base/schema.ts'
 import { channel, event } from '../kernel/channel.ts'
-import { oneOf, type Static, t, Timestamp } from '../kernel/schema.ts'
 
 /** What concerns one person; each of their connections is subscribed from the start. */
 export const userChannel = channel('user', {

@@ -10,23 +10,23 @@
  */
 
 import { feature } from '../kernel/feature.ts'
-import { Authenticator } from './authenticator.ts'
+import { exportIdentity, forgetIdentity, KEPT } from './accounts/personal.ts'
 import { securityEvent, userChannel } from './channels.ts'
-import { changeEmailQueue } from './email-change.ts'
+import { recoveryReminderQueue } from './factors/recoveries.ts'
 import { forgetEnded } from './jobs.ts'
+import { changeEmailQueue } from './mailbox/email-change.ts'
+import { closeUnverified } from './mailbox/unverified.ts'
+import { operations } from './operations.ts'
 import { accountEvents } from './service-events.ts'
-import { operations } from './operations/index.ts'
-import { forgottenPasswordQueue } from './password-change.ts'
-import { closeUnverified } from './unverified.ts'
-import { exportIdentity, forgetIdentity, KEPT } from './personal.ts'
-import { recoveryReminderQueue } from './recoveries.ts'
+import { Authenticator } from './sessions/authenticator.ts'
+import { forgottenPasswordQueue } from './sign-in/password-change.ts'
 
-export { createStepUp } from './step-up.ts'
-export { Authenticator } from './authenticator.ts'
+export { createStepUp } from './factors/step-up.ts'
+export { Authenticator } from './sessions/authenticator.ts'
 export { userChannel } from './channels.ts'
-export { mailAdministrators } from './notices.ts'
+export { mailAdministrators } from './mailbox/notices.ts'
 export { forgetEnded } from './jobs.ts'
-export { closeUnverified } from './unverified.ts'
+export { closeUnverified } from './mailbox/unverified.ts'
 
 /** Identity, as `features.ts` mounts it. */
 export const authFeature = feature({

@@ -1,5 +1,5 @@
 import { retention } from '../kernel/retention.ts'
-import { ADDRESSES_KEPT_MS } from './addresses.ts'
+import { ADDRESSES_KEPT_MS } from './accounts/addresses.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS

@@ -1,4 +1,4 @@
-import { randomToken } from '../kernel/ids.ts'
+import { randomToken } from '../base/ids.ts'
 
 /**
  * Opaque secrets that clients hold (refresh tokens, tickets): 256 random bits, of which the

@@ -1,4 +1,4 @@
-import { t, Uuid } from '../kernel/schema.ts'
+import { t, Uuid } from '../base/schema.ts'
 import { serviceEvent } from '../kernel/service-event.ts'
 
 /** What services are told of accounts: ids. Who may know more asks for the profile. */

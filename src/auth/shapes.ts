@@ -1,7 +1,7 @@
-import { ROLES } from '../kernel/operation.ts'
-import { input, oneOf, type Static, t, Timestamp, Uuid } from '../kernel/schema.ts'
-import { PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN } from './passwords.ts'
+import { input, oneOf, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
+import { ROLES } from '../kernel/access.ts'
 import { SECRET_LENGTH } from './secrets.ts'
+import { PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN } from './sign-in/passwords.ts'
 
 /** What identity's operations take and answer. */
 

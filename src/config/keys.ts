@@ -12,7 +12,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { randomToken } from '../kernel/ids.ts'
+import { randomToken } from '../base/ids.ts'
 
 const hasCode = (error: unknown, code: string) => (error as NodeJS.ErrnoException).code === code
 

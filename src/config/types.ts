@@ -1,6 +1,6 @@
 /** The shape of the configuration, and the error that says what is wrong with it. */
 
-import type { LogLevel } from '../kernel/log.ts'
+import type { LogLevel } from '../observe/log.ts'
 
 /** The value of `FEATURES` that turns everything on. */
 export const EVERY_FEATURE = 'all'

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
-import type { LogLevel } from '../kernel/log.ts'
+import type { LogLevel } from '../observe/log.ts'
 import { EVERY_FEATURE } from './types.ts'
 
 /** What is wrong with a value, as the end of a sentence that begins with the variable's name. */

@@ -1,18 +1,10 @@
 import { fourEyes } from '../approvals/index.ts'
-import { Failure } from '../kernel/errors.ts'
-import { AssetCode, formatAmount } from '../kernel/money.ts'
-import { operation, user } from '../kernel/operation.ts'
-import {
-  input,
-  oneOf,
-  page,
-  pageFields,
-  type Static,
-  t,
-  Timestamp,
-  Uuid,
-} from '../kernel/schema.ts'
+import { Failure } from '../base/errors.ts'
+import { input, oneOf, page, pageFields, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
+import { user } from '../kernel/access.ts'
+import { operation } from '../kernel/operation.ts'
 import { Accounts, isOpen } from '../ledger/index.ts'
+import { AssetCode, formatAmount } from '../money/money.ts'
 import { settle } from './payments.ts'
 import {
   findPayment,

@@ -1,9 +1,10 @@
 import { fourEyes } from '../approvals/index.ts'
-import { Failure } from '../kernel/errors.ts'
-import { Amount, AssetCode, formatAmount, parseAmount } from '../kernel/money.ts'
-import { operation, user } from '../kernel/operation.ts'
-import { input, t, Uuid } from '../kernel/schema.ts'
+import { Failure } from '../base/errors.ts'
+import { input, t, Uuid } from '../base/schema.ts'
+import { user } from '../kernel/access.ts'
+import { operation } from '../kernel/operation.ts'
 import { Accounts, bookActs, isOpen, lockPeople } from '../ledger/index.ts'
+import { Amount, AssetCode, formatAmount, parseAmount } from '../money/money.ts'
 
 /** Bank transfers that have come in: entered by one administrator, confirmed by another. */
 

@@ -1,5 +1,5 @@
-import { isUuid } from '../kernel/ids.ts'
-import { compile, type Static, t, type TSchema } from '../kernel/schema.ts'
+import { isUuid } from '../base/ids.ts'
+import { compile, type Static, t, type TSchema } from '../base/schema.ts'
 
 /**
  * What the events of a payment provider say, in our words. Pure: bytes in, a fact out. The types

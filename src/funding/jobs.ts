@@ -1,7 +1,8 @@
-import { uuidv7 } from '../kernel/ids.ts'
+import { uuidv7 } from '../base/ids.ts'
+import { internalRequest } from '../kernel/access.ts'
 import type { Job } from '../kernel/job.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { internalRequest, unitOfWork } from '../kernel/unit-of-work.ts'
+import { unitOfWork } from '../kernel/write.ts'
 import { settle } from './payments.ts'
 import { lockPayment, type PaymentKey } from './store.ts'
 

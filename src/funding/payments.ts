@@ -1,7 +1,8 @@
 import type { SQL } from 'bun'
-import { uuidv7 } from '../kernel/ids.ts'
+import { uuidv7 } from '../base/ids.ts'
+import type { Caller } from '../kernel/access.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { Caller, WriteContext } from '../kernel/operation.ts'
 import {
   type Account,
   Accounts,

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 
 /**
  * Signatures of payment webhooks, in the scheme that Stripe has published and others have taken

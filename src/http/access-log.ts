@@ -1,5 +1,5 @@
 import type { Kernel } from '../kernel/kernel.ts'
-import type { HistogramHandle } from '../kernel/metrics.ts'
+import type { HistogramHandle } from '../observe/metrics.ts'
 import type { RestCall } from './call.ts'
 
 /** Counts and logs the answers of one route; its label handles are resolved once. */

@@ -1,5 +1,5 @@
-import { Failure } from '../kernel/errors.ts'
-import type { Actor, ServiceActor } from '../kernel/operation.ts'
+import { Failure } from '../base/errors.ts'
+import type { Actor, ApiKeyActor } from '../kernel/access.ts'
 import type { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
 
@@ -40,7 +40,7 @@ export function admit(
   edge: Edge,
   call: RestCall,
   admission: Admission,
-): Actor | null | Promise<ServiceActor | null> {
+): Actor | null | Promise<ApiKeyActor | null> {
   const { headers } = call.request
   const key = headers.get('x-api-key')
   if (key !== null) return admitService(edge, call, admission, key)
@@ -60,11 +60,11 @@ async function admitService(
   call: RestCall,
   admission: Admission,
   key: string,
-): Promise<ServiceActor | null> {
+): Promise<ApiKeyActor | null> {
   if (call.request.headers.has('authorization')) {
     throw new Failure('bad_request', 'Send either `Authorization` or `X-API-Key`, not both')
   }
-  let actor: ServiceActor | null = null
+  let actor: ApiKeyActor | null = null
   let refusal: Error | undefined
   try {
     actor = await edge.authenticateKey(key, call)

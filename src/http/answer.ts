@@ -1,7 +1,7 @@
-import { Failure } from '../kernel/errors.ts'
-import { LIMITS } from '../kernel/limits.ts'
-import type { RestCall } from './call.ts'
+import { Failure } from '../base/errors.ts'
+import { ruleOf } from '../kernel/limits.ts'
 import type { RouteLog } from './access-log.ts'
+import type { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'
 import type { AnswerKind } from './headers.ts'
 import { problemOf } from './problem.ts'
@@ -108,8 +108,9 @@ function retryHeaders({ status, retryAfterMs, retryable, limit }: Failure): Extr
   if (status !== 429 && status !== 503 && !retryable) return {}
   const seconds = Math.max(RETRY_AFTER_S, Math.ceil((retryAfterMs ?? 0) / 1000))
   const retry = { 'retry-after': String(seconds) }
-  if (limit === undefined) return retry
-  const { burst, perSecond } = LIMITS[limit]
+  const rule = limit === undefined ? undefined : ruleOf(limit)
+  if (rule === undefined) return retry
+  const { burst, perSecond } = rule
   return {
     ...retry,
     'ratelimit-policy': `"${limit}";q=${burst};w=${Math.ceil(burst / perSecond)}`,

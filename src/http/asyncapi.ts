@@ -1,15 +1,16 @@
-import type { Channel, EventType } from '../kernel/channel.ts'
-import { CHANNEL_NAME_MAX } from '../kernel/channel.ts'
-import { type ErrorCode, ERRORS } from '../kernel/errors.ts'
+import { type ErrorCode, ERRORS } from '../base/errors.ts'
+import { oneOf, t, type TObject, type TSchema } from '../base/schema.ts'
+import { type Channel, CHANNEL_NAME_MAX, type EventType } from '../kernel/channel.ts'
 import type { Registry } from '../kernel/feature.ts'
-import { oneOf, t, type TObject, type TSchema } from '../kernel/schema.ts'
 import { type SchemaWriter, schemaWriter } from './json-schema.ts'
 
 type Json = { [name: string]: unknown }
 
-/** What the sockets say beside operations and events: the words of the protocol. */
+/** What the sockets say beside operations and events: the commands of the protocol. */
 export interface SocketProtocol {
-  readonly words: Readonly<Record<string, { summary: string; payload: TObject; answer: TObject }>>
+  readonly commands: Readonly<
+    Record<string, { summary: string; payload: TObject; answer: TObject }>
+  >
   /** Payload of the server's first frame. */
   readonly connected: TObject
   readonly close: Readonly<Record<string, { code: number; reason: string }>>
@@ -105,7 +106,7 @@ export function asyncApi(
     t.Object({ type: t.Literal('connected'), payload: protocol.connected }),
   )
   draft.operations['connected'] = sends('socket', ['connected'], 'Greets a client')
-  for (const [name, word] of Object.entries(protocol.words)) addWord(draft, name, word)
+  for (const [name, command] of Object.entries(protocol.commands)) addCommand(draft, name, command)
   for (const feature of registry.features) {
     for (const operation of feature.operations) {
       if (!operation.socket) continue
@@ -229,15 +230,15 @@ function addCall(
   }
 }
 
-/** `ping` is the one word with an answer of its own, which comes without an `id` as well. */
-function addWord(draft: Draft, name: string, word: SocketProtocol['words'][string]): void {
+/** `ping` is the one command with an answer of its own, which comes without an `id` as well. */
+function addCommand(draft: Draft, name: string, command: SocketProtocol['commands'][string]): void {
   const pong = t.Object({
     type: t.Literal('pong'),
     id: t.Optional(FrameId),
-    payload: word.answer,
+    payload: command.answer,
   })
-  const answer = name === 'ping' ? pong : ackFrame(word.answer)
-  addCall(draft, name, word.summary, callFrame(name, word.payload, false), answer, {
+  const answer = name === 'ping' ? pong : ackFrame(command.answer)
+  addCall(draft, name, command.summary, callFrame(name, command.payload, false), answer, {
     tags: [{ name: 'protocol' }],
   })
 }

@@ -1,4 +1,4 @@
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 import { refuseNul } from '../kernel/input.ts'
 
 /** Longest JSON body; files have routes of their own. */

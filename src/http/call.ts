@@ -1,6 +1,6 @@
-import { uuidv7 } from '../kernel/ids.ts'
-import type { RequestInfo } from '../kernel/operation.ts'
-import { clientAddress } from '../kernel/address.ts'
+import { uuidv7 } from '../base/ids.ts'
+import type { RequestInfo } from '../kernel/access.ts'
+import { clientAddress } from '../net/address.ts'
 import type { Edge } from './edge.ts'
 import type { QuotaState } from './quota.ts'
 

@@ -1,8 +1,8 @@
-import type { Kernel } from '../kernel/kernel.ts'
+import type { Actor, ApiKeyActor, RequestInfo } from '../kernel/access.ts'
 import type { Executor } from '../kernel/execute.ts'
-import type { Actor, RequestInfo, ServiceActor } from '../kernel/operation.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { TrustedProxies } from '../net/address.ts'
 import type { AccessLog } from './access-log.ts'
-import type { TrustedProxies } from '../kernel/address.ts'
 import type { SocketProtocol } from './asyncapi.ts'
 import type { AnswerHeaders } from './headers.ts'
 import type { AddressQuota } from './quota.ts'
@@ -23,7 +23,7 @@ export interface HttpOptions {
   readonly authenticateKey: (
     key: string,
     request: RequestInfo,
-  ) => ServiceActor | Promise<ServiceActor>
+  ) => ApiKeyActor | Promise<ApiKeyActor>
   /** The parts that serving needs. */
   readonly readiness: () => Promise<Record<string, PartState>>
   /** Version of the product, for the documents. */

@@ -1,4 +1,4 @@
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 import { admit } from './admission.ts'
 import { answerEmpty, answerFailure } from './answer.ts'
 import { RestCall } from './call.ts'

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts'
-import { originAllowed } from '../kernel/origins.ts'
+import { originAllowed } from '../net/origins.ts'
 
 /** Requests of other origins may send these; the rest of the safelisted ones go without saying. */
 const REQUEST_HEADERS =

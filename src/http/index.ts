@@ -9,10 +9,9 @@
 
 import type { BunRequest } from 'bun'
 import { Elysia } from 'elysia'
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
+import { trustedProxies } from '../net/address.ts'
 import { createAccessLog } from './access-log.ts'
-import { accountRoutes } from './account-pages.ts'
-import { trustedProxies } from '../kernel/address.ts'
 import { answerFailure } from './answer.ts'
 import { RestCall } from './call.ts'
 import { docsRoutes } from './docs.ts'
@@ -25,6 +24,7 @@ import {
   refusedMethods,
 } from './fallback.ts'
 import { createAnswerHeaders } from './headers.ts'
+import { accountRoutes } from './mailed-pages.ts'
 import { type Endpoint, operationEndpoint, positional, PREFIXES } from './mount.ts'
 import { createAddressQuota } from './quota.ts'
 import { systemRoutes } from './system.ts'

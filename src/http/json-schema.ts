@@ -1,4 +1,4 @@
-import type { TSchema } from '../kernel/schema.ts'
+import type { TSchema } from '../base/schema.ts'
 
 /** JSON Schema as it stands in a document. */
 export type JsonSchema = { [keyword: string]: unknown }

@@ -1,5 +1,6 @@
-import type { Outcome } from '../kernel/execute.ts'
-import type { Caller, Operation, RawBody, Route } from '../kernel/operation.ts'
+import type { Caller } from '../kernel/access.ts'
+import type { Outcome } from '../kernel/call.ts'
+import type { Operation, RawBody, Route } from '../kernel/operation.ts'
 import { admit } from './admission.ts'
 import { answerEmpty, answerFailure, answerJson, answerMedia } from './answer.ts'
 import { hasBody, readBody, readRawBody } from './body.ts'

@@ -1,5 +1,5 @@
-import { type ErrorCode, ERRORS, type Failure } from '../kernel/errors.ts'
-import { oneOf, type Static, t } from '../kernel/schema.ts'
+import { type ErrorCode, ERRORS, type Failure } from '../base/errors.ts'
+import { oneOf, type Static, t } from '../base/schema.ts'
 
 const CODES = Object.keys(ERRORS) as ErrorCode[]
 

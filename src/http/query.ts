@@ -1,5 +1,5 @@
-import { Failure } from '../kernel/errors.ts'
-import type { TObject, TSchema } from '../kernel/schema.ts'
+import { Failure } from '../base/errors.ts'
+import type { TObject, TSchema } from '../base/schema.ts'
 import { refuseNul } from '../kernel/input.ts'
 
 /** What the text of a path or query parameter is turned into before it is validated. */

@@ -1,5 +1,5 @@
-import type { Clock } from '../kernel/clock.ts'
-import { addressGroup } from '../kernel/address.ts'
+import type { Clock } from '../base/clock.ts'
+import { addressGroup } from '../net/address.ts'
 
 /** Where an address stands in its window. */
 export interface QuotaState {

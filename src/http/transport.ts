@@ -1,5 +1,5 @@
-import { Failure } from '../kernel/errors.ts'
-import { arrivedByTls } from '../kernel/address.ts'
+import { Failure } from '../base/errors.ts'
+import { arrivedByTls } from '../net/address.ts'
 import { answerEmpty, answerFailure } from './answer.ts'
 import { RestCall } from './call.ts'
 import type { Edge } from './edge.ts'

@@ -1,12 +1,12 @@
-import type { SQL } from 'bun'
+import { pipelined } from '../../db/pipelined.ts'
 import { asFailure, retryDelayMs } from '../../db/transaction.ts'
-import type { AuditEntry, AuditLine } from './audit.ts'
-import type { Emission } from './channel.ts'
-import { Failure } from './errors.ts'
-import type { Outcome } from './execute.ts'
+import { Failure } from '../base/errors.ts'
+import type { Outcome } from './call.ts'
+import type { BatchContext, BatchItem, WriteContext } from './context.ts'
+import type { AuditEntry, AuditLine, Emission } from './effects.ts'
 import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
 import type { Kernel, Position } from './kernel.ts'
-import type { BatchContext, BatchItem, Form, Operation, WriteContext } from './operation.ts'
+import type { Form, Operation } from './operation.ts'
 
 type BatchHandler = Extract<Form, { kind: 'batch' }>['batch']
 type Item = BatchItem<never>
@@ -272,15 +272,4 @@ async function single(
   if (emissions.length > 0) kernel.streams.committed()
   for (const fn of after) fn()
   return outcome
-}
-
-/**
- * Sends a statement now and lets it be awaited later: a query of Bun's client starts only when
- * somebody asks for its result.
- */
-export function pipelined<T>(query: SQL.Query<T>): Promise<T> {
-  const promise = query.execute() as Promise<T>
-  // It is awaited later; until then its failure is not an unhandled one.
-  promise.catch(() => undefined)
-  return promise
 }

@@ -1,6 +1,7 @@
-import type { Actor } from './operation.ts'
+import type { Static, TSchema } from '../base/schema.ts'
+import type { Actor } from './access.ts'
+import type { Emission, Reference } from './effects.ts'
 import type { Kernel } from './kernel.ts'
-import type { Static, TSchema } from './schema.ts'
 
 /**
  * How a channel is recovered after a cut:
@@ -53,12 +54,6 @@ export function channel(
   }
 }
 
-/**
- * What a stream row points to when its content lives in the feature's own tables: two integers,
- * `e.ref_a` and `e.ref_b` in the event's `content`.
- */
-export type Reference = readonly [number, number]
-
 /** A kind of event on a channel. */
 export interface EventType<S extends TSchema = TSchema> {
   readonly channel: Channel
@@ -83,17 +78,6 @@ export function event<S extends TSchema>(
     Partial<Pick<EventType<S>, 'kind' | 'content'>>,
 ): EventType<S> {
   return { kind: undefined, content: undefined, ...options, channel: on, type }
-}
-
-/** A durable event on its way to its stream. */
-export interface Emission {
-  readonly event: EventType
-  /** Full name of the channel, `namespace:id`. */
-  readonly channel: string
-  /** The payload as JSON text: serialised once, for every reader. */
-  readonly payload: string
-  /** Set when the stream row holds only a reference. */
-  readonly ref: Reference | undefined
 }
 
 /** Builds an emission with its payload stored in the stream row itself. */

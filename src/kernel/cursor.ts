@@ -1,5 +1,5 @@
-import { Failure } from './errors.ts'
-import { isUuid } from './ids.ts'
+import { Failure } from '../base/errors.ts'
+import { isUuid } from '../base/ids.ts'
 
 /** Places in lists, as clients hand them back: opaque to them, checked by us. */
 

@@ -1,43 +1,15 @@
-import {
-  type BatchItem,
-  type Caller,
-  callerId,
-  type Context,
-  isAdmin,
-  type Operation,
-  type RequestInfo,
-  type WriteContext,
-} from './operation.ts'
-import { addressGroup } from './address.ts'
+import { type ErrorCode, Failure } from '../base/errors.ts'
+import { addressGroup } from '../net/address.ts'
+import type { HistogramHandle } from '../observe/metrics.ts'
+import { type Caller, callerId, isAdmin, type RequestInfo } from './access.ts'
 import { type Batcher, createBatcher } from './batcher.ts'
-import { type ErrorCode, Failure } from './errors.ts'
+import type { Call, Outcome } from './call.ts'
+import type { BatchItem, Context, WriteContext } from './context.ts'
 import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
-import type { Kernel, Position } from './kernel.ts'
 import { acceptInput } from './input.ts'
-import type { HistogramHandle } from './metrics.ts'
-import { unitOfWork } from './unit-of-work.ts'
-
-/** One call of an operation, from whichever edge. */
-export interface Call {
-  /** Null where nobody is signed in. */
-  readonly actor: Caller | null
-  readonly request: RequestInfo
-  /** As it came: not yet validated. */
-  readonly input: unknown
-  /** Idempotency key, if the caller gave one. */
-  readonly key?: string | undefined
-  /** What a fresh second factor has earned, if the caller has shown one for this call. */
-  readonly stepUp?: string | undefined
-}
-
-/** What came of a call. */
-export interface Outcome {
-  readonly output: unknown
-  /** Where the caller's own stream stands after it, when its event was numbered at once. */
-  readonly position?: Position | undefined
-  /** The answer of an earlier request with the same key. */
-  readonly replayed?: boolean
-}
+import type { Kernel } from './kernel.ts'
+import type { Operation } from './operation.ts'
+import { unitOfWork } from './write.ts'
 
 /** Runs operations: access, limit, input, idempotency, transaction, events. */
 export interface Executor {

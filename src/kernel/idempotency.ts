@@ -1,11 +1,13 @@
 import { createHash, createHmac } from 'node:crypto'
 import { sqlState } from '../../db/transaction.ts'
-import { canonical } from './canonical.ts'
-import { Failure } from './errors.ts'
-import type { Outcome } from './execute.ts'
+import { canonical } from '../base/canonical.ts'
+import { Failure } from '../base/errors.ts'
+import { type Caller, callerId } from './access.ts'
+import type { Outcome } from './call.ts'
+import type { WriteContext } from './context.ts'
 import type { Kernel } from './kernel.ts'
-import { type Caller, callerId, type Form, type Operation, type WriteContext } from './operation.ts'
-import { Turns } from './turns.ts'
+import { KeyedMutex } from './keyed-mutex.ts'
+import type { Form, Operation } from './operation.ts'
 
 type SecretOutput = Extract<Form, { kind: 'handler' }>['secretOutput']
 
@@ -34,7 +36,7 @@ export async function inTurn<T>(
 ): Promise<T> {
   const who = caller === null ? 'anyone' : callerId(caller)
   const scope = createHash('sha256').update(`${who}\n${operation.name}\n${key}`).digest()
-  const turn = await kernel.use(Turns).take(scope.toString('base64'), WAIT_MS_MAX)
+  const turn = await kernel.use(KeyedMutex).take(scope.toString('base64'), WAIT_MS_MAX)
   if (turn === undefined) throw inProgress()
   try {
     return await work({ scope, waitMs: turn.leftMs })

@@ -1,4 +1,4 @@
-import { Failure } from './errors.ts'
+import { Failure } from '../base/errors.ts'
 import type { Operation } from './operation.ts'
 
 /** Fields that clients of the older systems send although the server knows them better. */

@@ -1,17 +1,17 @@
+import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Static, TSchema } from '../base/schema.ts'
 import type { Config } from '../config.ts'
+import type { Logger } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import type { Vault } from '../vault/vault.ts'
 import type { Audit } from './audit.ts'
-import type { Emission, EventType } from './channel.ts'
-import type { Clock } from './clock.ts'
+import type { EventType } from './channel.ts'
+import type { Emission, Enqueued } from './effects.ts'
 import type { Registry } from './feature.ts'
 import type { Limiter } from './limits.ts'
-import type { Logger } from './log.ts'
-import type { Metrics } from './metrics.ts'
-import type { Queues } from './queue.ts'
-import type { Static, TSchema } from './schema.ts'
 import type { StepUp } from './step-up.ts'
-import type { Vault } from './vault.ts'
-import type { SQL } from 'bun'
 
 /**
  * What the core has at hand: the machine's parts behind interfaces, so that features know neither
@@ -131,4 +131,14 @@ export interface Presence {
   /** Sets what a connected user says of themself; `offline` appears so while connected. */
   setStatus(userId: string, status: PresenceStatus): void
   onlineCount(): number
+}
+
+/** Where jobs go. In a handler use `ctx.enqueue`, which does both of these. */
+export interface Queues {
+  /** Inserts jobs in the caller's transaction. */
+  insert(sql: SQL, jobs: readonly Enqueued[]): Promise<void>
+  /** Tells the worker that jobs have been committed. */
+  committed(): void
+  /** Calls `fn` after every `committed`; for the worker. */
+  onCommitted(fn: () => void): void
 }

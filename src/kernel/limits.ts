@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts'
+import type { Clock } from '../base/clock.ts'
 
 /**
  * What a rate is for, where it is counted and what happens when it cannot be.
@@ -166,6 +166,10 @@ export const LIMITS = {
     why: 'work for moderators, and a means to harass',
   }),
 } as const satisfies Record<string, LimitRule>
+
+const byName: Readonly<Record<string, LimitRule>> = LIMITS
+/** The rule of this name, as a `Failure` carries it. */
+export const ruleOf = (name: string): LimitRule | undefined => byName[name]
 
 type NameOf<S extends LimitRule['store']> = {
   [N in keyof typeof LIMITS]: (typeof LIMITS)[N]['store'] extends S ? N : never

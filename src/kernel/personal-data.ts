@@ -1,7 +1,8 @@
 import type { SQL } from 'bun'
-import type { JsonObject } from './audit.ts'
+import type { Caller } from './access.ts'
+import type { WriteContext } from './context.ts'
+import type { JsonObject } from './effects.ts'
 import type { Kernel } from './kernel.ts'
-import type { Caller, WriteContext } from './operation.ts'
 
 /** One thing that is held of a person, in a list of its kind. */
 export interface PersonalItem {

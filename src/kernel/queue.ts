@@ -1,7 +1,6 @@
-import type { SQL } from 'bun'
+import { compile, type Static, type TObject, type Validator } from '../base/schema.ts'
+import type { WriteContext } from './context.ts'
 import type { Kernel } from './kernel.ts'
-import type { WriteContext } from './operation.ts'
-import { compile, type Static, type TObject, type Validator } from './schema.ts'
 
 /** A job as its handler sees it. */
 export interface JobInfo {
@@ -80,20 +79,6 @@ export function queue<P extends TObject>(name: string, definition: QueueDefiniti
   return { ...definition, name, valid: compile(definition.payload) }
 }
 
-/** A job to be. */
-export interface EnqueueOptions {
-  /** Not before so many milliseconds from now. */
-  readonly delayMs?: number
-  /**
-   * At most one *waiting* job of a queue has a key; another with the same one adds nothing, except
-   * that it may bring the first try forward. The waiting job then starts after the commit of
-   * whoever enqueued it last. A running one does not count, since it may have begun before what the
-   * new one is about: two jobs with one key may overlap. Of a job that failed and a newer one that
-   * waits, the newer goes on.
-   */
-  readonly key?: string
-}
-
 /** Thrown by a handler: trying again is useless, the job becomes a dead letter at once. */
 export class Hopeless extends Error {
   override readonly name = 'Hopeless'
@@ -107,20 +92,4 @@ export class Postponed extends Error {
     super(reason)
     this.delayMs = delayMs
   }
-}
-
-/** A job on its way into the database. */
-export interface Enqueued extends EnqueueOptions {
-  readonly queue: Queue
-  readonly payload: unknown
-}
-
-/** Where jobs go. In a handler use `ctx.enqueue`, which does both of these. */
-export interface Queues {
-  /** Inserts jobs in the caller's transaction. */
-  insert(sql: SQL, jobs: readonly Enqueued[]): Promise<void>
-  /** Tells the worker that jobs have been committed. */
-  committed(): void
-  /** Calls `fn` after every `committed`; for the worker. */
-  onCommitted(fn: () => void): void
 }

@@ -1,6 +1,6 @@
 import { createHmac, hkdfSync } from 'node:crypto'
 import type { SQL } from 'bun'
-import { Failure } from './errors.ts'
+import { Failure } from '../base/errors.ts'
 import { type Kernel, service } from './kernel.ts'
 import { LIMITS, type SecurityLimitName } from './limits.ts'
 

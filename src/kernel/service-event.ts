@@ -1,7 +1,8 @@
-import { channel, type Emission, emission, event } from './channel.ts'
-import type { Clock } from './clock.ts'
-import { isAdmin } from './operation.ts'
-import { compile, type Static, t, Timestamp, type TObject, type Validator } from './schema.ts'
+import type { Clock } from '../base/clock.ts'
+import { compile, type Static, t, Timestamp, type TObject, type Validator } from '../base/schema.ts'
+import { isAdmin } from './access.ts'
+import { channel, emission, event } from './channel.ts'
+import type { Emission } from './effects.ts'
 
 /**
  * What other services are told of what happens here: the events of one stream, by webhooks and to

@@ -1,4 +1,5 @@
-import type { Operation, WriteContext } from './operation.ts'
+import type { WriteContext } from './context.ts'
+import type { Operation } from './operation.ts'
 
 /**
  * A fresh second factor for one exact call (`docs/authentication.md`). Who needs it is said by the

@@ -1,7 +1,7 @@
 import type { SQL } from 'bun'
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
-import type { Asset } from '../kernel/money.ts'
+import type { Asset } from '../money/money.ts'
 
 /** Accounts: who owns what of which asset. Their rows hold the balances; here is who they are. */
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { Failure } from '../kernel/errors.ts'
-import { canonical } from '../kernel/canonical.ts'
+import { canonical } from '../base/canonical.ts'
+import { Failure } from '../base/errors.ts'
 import type { Account } from './accounts.ts'
 
 /**

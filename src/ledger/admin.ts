@@ -1,10 +1,11 @@
 import type { SQL } from 'bun'
-import { Failure } from '../kernel/errors.ts'
-import { AssetCode, formatAmount } from '../kernel/money.ts'
-import { operation, user } from '../kernel/operation.ts'
-import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../kernel/schema.ts'
+import { Failure } from '../base/errors.ts'
+import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../base/schema.ts'
+import { user } from '../kernel/access.ts'
+import { operation } from '../kernel/operation.ts'
+import { AssetCode, formatAmount } from '../money/money.ts'
 import { type Account, ACCOUNT_KINDS, type AccountKind, Accounts } from './accounts.ts'
-import { Checks } from './checks.ts'
+import { Checks } from './books-report.ts'
 import { instantOf } from './instant.ts'
 import {
   BooksReport,

@@ -1,5 +1,5 @@
 import type { SQL } from 'bun'
-import type { Asset } from '../kernel/money.ts'
+import type { Asset } from '../money/money.ts'
 import type { Account } from './accounts.ts'
 
 /** What accounts hold, now and at any time before. */

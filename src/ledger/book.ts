@@ -1,9 +1,9 @@
 import { sqlState } from '../../db/transaction.ts'
-import { Failure } from '../kernel/errors.ts'
-import type { WriteContext } from '../kernel/operation.ts'
+import { Failure } from '../base/errors.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import type { Account } from './accounts.ts'
 import { type Act, postedAct } from './act.ts'
-import { balanceEvents, lockAccounts, type Posting, postActs } from './post.ts'
+import { balanceEvents, lockAccounts, postActs, type Posting } from './post.ts'
 
 /**
  * How long an operation waits for an account that another transaction has locked. In milliseconds;

@@ -1,7 +1,7 @@
 import { userChannel } from '../auth/index.ts'
+import { t } from '../base/schema.ts'
 import { event } from '../kernel/channel.ts'
-import { t } from '../kernel/schema.ts'
-import { AssetCode } from '../kernel/money.ts'
+import { AssetCode } from '../money/money.ts'
 
 /** Where a wallet stands, as decimal texts. */
 export const Balance = t.Object({

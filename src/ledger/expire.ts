@@ -2,7 +2,7 @@ import type { Job } from '../kernel/job.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { Accounts } from './accounts.ts'
 import type { Act } from './act.ts'
-import { Lane } from './lane.ts'
+import { PostingBatcher } from './posting-batcher.ts'
 
 /** Holds released in one round; there are as many rounds as it takes. */
 const AT_ONCE = 500
@@ -14,7 +14,7 @@ const AT_ONCE = 500
  */
 export async function expireHolds(kernel: Kernel, signal?: AbortSignal): Promise<number> {
   const accounts = kernel.use(Accounts)
-  const lane = kernel.use(Lane)
+  const batcher = kernel.use(PostingBatcher)
   let released = 0
   for (;;) {
     signal?.throwIfAborted()
@@ -27,7 +27,7 @@ export async function expireHolds(kernel: Kernel, signal?: AbortSignal): Promise
         return { key: `ledger.expire:${id}`, kind: 'ledger.expire', actor: 'server', entries }
       }),
     )
-    const outcomes = await Promise.all(acts.map((act) => lane.submit(act)))
+    const outcomes = await Promise.all(acts.map((act) => batcher.submit(act)))
     const now = outcomes.filter((outcome) => outcome.posted && !outcome.replayed).length
     released += now
     // Nothing moved although something is due: somebody else is at it, or has just been.

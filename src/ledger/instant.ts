@@ -1,4 +1,4 @@
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 
 /**
  * An instant of the wire as the database takes it, with microseconds where they were given: dates

@@ -1,9 +1,10 @@
-import { Failure } from '../kernel/errors.ts'
-import { uuidv7 } from '../kernel/ids.ts'
+import { Failure } from '../base/errors.ts'
+import { uuidv7 } from '../base/ids.ts'
+import { input, page, pageFields, t, Timestamp, Uuid } from '../base/schema.ts'
+import { type Actor, user } from '../kernel/access.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { Amount, AssetCode, formatAmount, parseAmount } from '../kernel/money.ts'
-import { type Actor, operation, user } from '../kernel/operation.ts'
-import { input, page, pageFields, t, Timestamp, Uuid } from '../kernel/schema.ts'
+import { operation } from '../kernel/operation.ts'
+import { Amount, AssetCode, formatAmount, parseAmount } from '../money/money.ts'
 import { type Account, Accounts } from './accounts.ts'
 import { balanceOf, walletsOf } from './balances.ts'
 import { bookActs } from './book.ts'
@@ -18,7 +19,7 @@ import {
   WalletBalance,
 } from './shapes.ts'
 import { needsStepUp } from './spending.ts'
-import { CSV_HEADER, csvLine, statementOf, type StatementLine } from './statement.ts'
+import { CSV_HEADER, csvLine, type StatementLine, statementOf } from './statement.ts'
 
 /** What users can ask of their own wallets. */
 

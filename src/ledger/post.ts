@@ -1,6 +1,7 @@
 import type { SQL } from 'bun'
-import { emission, type Emission } from '../kernel/channel.ts'
-import { formatAmount } from '../kernel/money.ts'
+import { emission } from '../kernel/channel.ts'
+import type { Emission } from '../kernel/effects.ts'
+import { formatAmount } from '../money/money.ts'
 import type { Account } from './accounts.ts'
 import {
   type Act,

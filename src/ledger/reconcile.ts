@@ -1,15 +1,15 @@
 import type { SQL } from 'bun'
-import { uuidv7 } from '../kernel/ids.ts'
+import { uuidv7 } from '../base/ids.ts'
+import { oneOf, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
 import type { Job } from '../kernel/job.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
-import { AssetCode, formatAmount } from '../kernel/money.ts'
-import { oneOf, type Static, t, Timestamp, Uuid } from '../kernel/schema.ts'
+import { AssetCode, formatAmount } from '../money/money.ts'
 import { type Account, Accounts } from './accounts.ts'
 import { balanceAt } from './balances.ts'
-import { checkBooks } from './check.ts'
-import { showCheck } from './checks.ts'
-import { patiently } from './patience.ts'
+import { checkBooks } from './books-check.ts'
+import { showCheck } from './books-report.ts'
 import { BooksReport, Decimal, LedgerId } from './shapes.ts'
+import { singleFlight } from './single-flight.ts'
 
 /**
  * Reconciliation: whether the books are coherent in themselves, and whether each account of the
@@ -176,7 +176,7 @@ export async function differenceOf(
 /** Reconciliations that people ask for. */
 export const Reconciliations = service('reconciliations', (kernel) => ({
   /** @throws Failure `unavailable` for books so large that it takes longer than an answer may */
-  now: patiently(kernel.clock, () => reconcile(kernel)),
+  now: singleFlight(kernel.clock, () => reconcile(kernel)),
 }))
 
 /** Every night; what it finds is an alert by the metric and by the log. */

@@ -1,8 +1,8 @@
-import { AssetCode, formatAmount } from '../kernel/money.ts'
-import { oneOf, type Static, t, Timestamp, Uuid } from '../kernel/schema.ts'
+import { oneOf, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
+import { AssetCode, formatAmount } from '../money/money.ts'
 import { type Account, ACCOUNT_KINDS } from './accounts.ts'
-import { Balance } from './channels.ts'
 import type { Wallet } from './balances.ts'
+import { Balance } from './channels.ts'
 import type { StatementLine } from './statement.ts'
 
 /** What the ledger looks like on the wire. Amounts are decimal texts. */

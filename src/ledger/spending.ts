@@ -1,6 +1,6 @@
 import type { SQL } from 'bun'
-import type { WriteContext } from '../kernel/operation.ts'
-import type { Asset } from '../kernel/money.ts'
+import type { WriteContext } from '../kernel/context.ts'
+import type { Asset } from '../money/money.ts'
 import { Accounts } from './accounts.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { type Minor, minor } from '../kernel/money.ts'
+import { type Minor, minor } from '../money/money.ts'
 
 /**
  * Dividing money. Pure, exact, and every remainder has an owner: what the parts are rounded down by

@@ -1,6 +1,6 @@
 import type { SQL } from 'bun'
-import { Failure } from '../kernel/errors.ts'
-import { formatAmount } from '../kernel/money.ts'
+import { Failure } from '../base/errors.ts'
+import { formatAmount } from '../money/money.ts'
 import type { Account } from './accounts.ts'
 
 /** Statements: every transfer of an account with the balance after it, newest first. */

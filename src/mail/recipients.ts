@@ -1,6 +1,6 @@
 import type { SQL } from 'bun'
-import type { Clock } from '../kernel/clock.ts'
-import { REACH, type LetterName } from './letters.ts'
+import type { Clock } from '../base/clock.ts'
+import { type LetterName, REACH } from './letters.ts'
 
 /**
  * Whether a letter may still go where it was to go. Between writing and sending, minutes may pass

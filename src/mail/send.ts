@@ -1,15 +1,15 @@
+import { oneOf, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
 import {
   mailDomain,
-  MailError,
   type Mailer,
+  MailError,
   type MailTrouble,
   openMailer,
 } from '../drivers/mail/index.ts'
+import { internalRequest } from '../kernel/access.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import { service } from '../kernel/kernel.ts'
-import type { WriteContext } from '../kernel/operation.ts'
 import { Hopeless, type PerformContext, queue } from '../kernel/queue.ts'
-import { oneOf, type Static, t, Timestamp, Uuid } from '../kernel/schema.ts'
-import { internalRequest } from '../kernel/unit-of-work.ts'
 import { LETTER_NAMES, type LetterName, type Letters } from './letters.ts'
 import { markRefused, mayReach } from './recipients.ts'
 import { type Locale, renderLetter } from './render.ts'

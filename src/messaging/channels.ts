@@ -1,6 +1,6 @@
 import { userChannel } from '../auth/channels.ts'
+import { t, Uuid } from '../base/schema.ts'
 import { channel, event } from '../kernel/channel.ts'
-import { t, Uuid } from '../kernel/schema.ts'
 import { Conversations, isShown } from './conversations.ts'
 import { Message, PresenceOutput, ReadReceipt, Typing } from './shapes.ts'
 import { messageText } from './store.ts'

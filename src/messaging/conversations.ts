@@ -1,7 +1,7 @@
 import type { SQL } from 'bun'
-import { isUuid } from '../kernel/ids.ts'
+import { isUuid } from '../base/ids.ts'
+import { type ContactChange, Contacts } from '../blocks/index.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
-import { type ContactChange, Contacts } from '../safety/index.ts'
 import {
   findPair,
   findPairs,

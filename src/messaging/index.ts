@@ -8,8 +8,8 @@
  * and marking are batches; typing touches memory only.
  * May import the kernel, the exports of `auth` and `safety`, and its own tables.
  */
+import { Contacts } from '../blocks/index.ts'
 import { feature } from '../kernel/feature.ts'
-import { Contacts } from '../safety/index.ts'
 import {
   conversationChannel,
   deviceEvent,

@@ -1,6 +1,6 @@
 import type { SQL } from 'bun'
-import { uuidv7 } from '../kernel/ids.ts'
-import { blocksSql } from '../safety/index.ts'
+import { uuidv7 } from '../base/ids.ts'
+import { blocksSql } from '../blocks/index.ts'
 
 /** Two users, the conversation between them, and what they are to each other. */
 export interface Pair {

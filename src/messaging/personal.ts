@@ -1,9 +1,10 @@
 import type { SQL } from 'bun'
+import { t, Uuid } from '../base/schema.ts'
+import type { Caller } from '../kernel/access.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { Caller, WriteContext } from '../kernel/operation.ts'
 import type { PersonalItem } from '../kernel/personal-data.ts'
 import { queue } from '../kernel/queue.ts'
-import { t, Uuid } from '../kernel/schema.ts'
 import { MESSAGE_TYPES } from './shapes.ts'
 
 /** What messaging holds of a person: for their export, and for the closing of their account. */

@@ -1,5 +1,5 @@
+import { Contacts } from '../blocks/index.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { Contacts } from '../safety/index.ts'
 import { presenceEvent } from './channels.ts'
 import { Conversations } from './conversations.ts'
 import { otherSide, type Pair, showsPresence } from './pairs.ts'

@@ -1,4 +1,4 @@
-import { input, oneOf, type Static, t, Timestamp, Uuid } from '../kernel/schema.ts'
+import { input, oneOf, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
 
 /**
  * What a message may be. Enumerations and short tokens only: nothing is left to smuggle content

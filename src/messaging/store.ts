@@ -1,7 +1,7 @@
 import type { SQL } from 'bun'
-import { pipelined } from '../kernel/batcher.ts'
+import { pipelined } from '../../db/pipelined.ts'
+import { blocksSql } from '../blocks/index.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { blocksSql } from '../safety/index.ts'
 import { type Message, MESSAGE_TYPES, type MessageType } from './shapes.ts'
 
 /** A message row joined with its pair. */

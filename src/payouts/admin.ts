@@ -1,17 +1,10 @@
-import { Failure } from '../kernel/errors.ts'
-import { formatAmount } from '../kernel/money.ts'
-import { operation, user, type WriteContext } from '../kernel/operation.ts'
-import {
-  input,
-  oneOf,
-  page,
-  pageFields,
-  type Static,
-  t,
-  Timestamp,
-  Uuid,
-} from '../kernel/schema.ts'
+import { Failure } from '../base/errors.ts'
+import { input, oneOf, page, pageFields, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
+import { user } from '../kernel/access.ts'
+import type { WriteContext } from '../kernel/context.ts'
+import { operation } from '../kernel/operation.ts'
 import { Accounts, lockForBooking } from '../ledger/index.ts'
+import { formatAmount } from '../money/money.ts'
 import { Payout } from './channels.ts'
 import { makeOrder } from './orders.ts'
 import { STATES } from './states.ts'

@@ -1,7 +1,7 @@
 import { userChannel } from '../auth/index.ts'
+import { oneOf, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
 import { event } from '../kernel/channel.ts'
-import { AssetCode } from '../kernel/money.ts'
-import { oneOf, type Static, t, Timestamp, Uuid } from '../kernel/schema.ts'
+import { AssetCode } from '../money/money.ts'
 import { STATES } from './states.ts'
 
 /** A payout as whoever asked for it sees it. */

@@ -11,10 +11,10 @@
  * driver; no other feature, and no edge.
  */
 
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 import { feature } from '../kernel/feature.ts'
 import type { Job } from '../kernel/job.ts'
-import { file, files, fail, order, queue, settle, settleFile } from './admin.ts'
+import { fail, file, files, order, queue, settle, settleFile } from './admin.ts'
 import { payoutChanged } from './channels.ts'
 import { deliverAll } from './orders.ts'
 import { approval, cancel, get, list, request } from './requests.ts'

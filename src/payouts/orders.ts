@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
+import { Failure } from '../base/errors.ts'
+import { uuidv7 } from '../base/ids.ts'
 import { openPayouts } from '../drivers/payout/index.ts'
-import { Failure } from '../kernel/errors.ts'
-import { uuidv7 } from '../kernel/ids.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
-import type { WriteContext } from '../kernel/operation.ts'
 import { step } from './steps.ts'
 import { findFile, insertFile, listPrepared, lockApproved, markDelivered } from './store.ts'
 

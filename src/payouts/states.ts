@@ -1,4 +1,4 @@
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 
 /** What becomes of a payout. One table: whatever is not in it is refused. */
 

@@ -1,5 +1,5 @@
 import type { SQL } from 'bun'
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 import type { PayoutState } from './states.ts'
 
 /** The tables of payouts. */

@@ -1,11 +1,11 @@
 import type { SQL } from 'bun'
-import { lockUser } from '../auth/links.ts'
+import { lockUser } from '../auth/accounts/lock.ts'
+import { Failure } from '../base/errors.ts'
+import { uuidv7 } from '../base/ids.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import { badCursor } from '../kernel/cursor.ts'
-import { Failure } from '../kernel/errors.ts'
-import { uuidv7 } from '../kernel/ids.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { WriteContext } from '../kernel/operation.ts'
-import { placeOf } from '../kernel/vault.ts'
+import { placeOf } from '../vault/vault.ts'
 
 /** Copies of personal data: asked for, written page by page, handed out for a week. */
 

@@ -1,6 +1,6 @@
 /**
  * Privacy: a copy of everything that is held of a person, for themself. (Closing an account is
- * identity's: `src/auth/closing.ts`.)
+ * identity's: `src/auth/accounts/closing.ts`.)
  *
  * - What belongs into it, every feature says by its `personalData.export`.
  * - It is written by a job, page by page, so that it never fills the memory; pages are compressed,

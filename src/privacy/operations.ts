@@ -1,8 +1,9 @@
-import { hasSecondFactor } from '../auth/mfa.ts'
+import { hasSecondFactor } from '../auth/factors/mfa.ts'
+import { input, oneOf, page, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
+import { user } from '../kernel/access.ts'
 import { badCursor } from '../kernel/cursor.ts'
-import { operation, user } from '../kernel/operation.ts'
+import { operation } from '../kernel/operation.ts'
 import { queue } from '../kernel/queue.ts'
-import { input, oneOf, page, type Static, t, Timestamp, Uuid } from '../kernel/schema.ts'
 import { deleteExport, type ExportRow, listExports, readPage, requestExport } from './exports.ts'
 import { writeExport } from './writer.ts'
 

@@ -1,7 +1,8 @@
-import { mailUser } from '../auth/notices.ts'
+import { mailUser } from '../auth/mailbox/notices.ts'
+import { internalRequest } from '../kernel/access.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { Hopeless, type PerformContext } from '../kernel/queue.ts'
-import { internalRequest, unitOfWork } from '../kernel/unit-of-work.ts'
+import { unitOfWork } from '../kernel/write.ts'
 import { beginRun, failRun, finishRun, type Run, RunIsOver, storePage } from './exports.ts'
 
 /** The writing of copies of personal data. */

@@ -1,17 +1,9 @@
+import { input, oneOf, page, pageFields, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
+import { user } from '../kernel/access.ts'
 import { idOfCursor, pageOf } from '../kernel/cursor.ts'
-import { operation, user } from '../kernel/operation.ts'
-import {
-  input,
-  oneOf,
-  page,
-  pageFields,
-  type Static,
-  t,
-  Timestamp,
-  Uuid,
-} from '../kernel/schema.ts'
+import { operation } from '../kernel/operation.ts'
 import { SecurityLimits } from '../kernel/security-limits.ts'
-import { listReports, OUTCOMES, report, REASONS, type ReportRow, resolveReport } from './reports.ts'
+import { listReports, OUTCOMES, REASONS, report, type ReportRow, resolveReport } from './reports.ts'
 
 /** Reporting people, and what becomes of it. */
 

@@ -1,6 +1,7 @@
 import type { SQL } from 'bun'
+import type { Caller } from '../kernel/access.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { Caller, WriteContext } from '../kernel/operation.ts'
 import type { PersonalItem } from '../kernel/personal-data.ts'
 
 /** What reports hold of a person: for their export, and for the closing of their account. */

@@ -1,8 +1,8 @@
 import type { SQL } from 'bun'
-import { findProfiles, noSuchUser } from '../auth/users.ts'
-import { Failure } from '../kernel/errors.ts'
-import { uuidv7 } from '../kernel/ids.ts'
-import type { WriteContext } from '../kernel/operation.ts'
+import { findProfiles, noSuchUser } from '../auth/accounts/users.ts'
+import { Failure } from '../base/errors.ts'
+import { uuidv7 } from '../base/ids.ts'
+import type { WriteContext } from '../kernel/context.ts'
 import { receivedFrom } from '../messaging/index.ts'
 
 /** The table of reports. */

@@ -1,9 +1,9 @@
 import type { SQL } from 'bun'
+import { Failure } from '../base/errors.ts'
+import { uuidv7 } from '../base/ids.ts'
 import { badCursor, encodeCursor, pageOf } from '../kernel/cursor.ts'
-import { Failure } from '../kernel/errors.ts'
-import { uuidv7 } from '../kernel/ids.ts'
-import type { Delivery } from './shapes.ts'
 import { waitMs } from './retry.ts'
+import type { Delivery } from './shapes.ts'
 import type { Message } from './signature.ts'
 
 /** The table of deliveries. */

@@ -1,8 +1,9 @@
 import { mailAdministrators } from '../auth/index.ts'
-import { uuidv7 } from '../kernel/ids.ts'
+import { uuidv7 } from '../base/ids.ts'
+import { internalRequest } from '../kernel/access.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { tellServices } from '../kernel/service-event.ts'
-import { internalRequest, unitOfWork } from '../kernel/unit-of-work.ts'
+import { unitOfWork } from '../kernel/write.ts'
 import { webhookDisabled } from './events.ts'
 import type { Webhook } from './shapes.ts'
 

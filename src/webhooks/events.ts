@@ -1,4 +1,4 @@
-import { oneOf, t, Uuid } from '../kernel/schema.ts'
+import { oneOf, t, Uuid } from '../base/schema.ts'
 import { serviceEvent } from '../kernel/service-event.ts'
 import { DISABLED_BECAUSE } from './shapes.ts'
 

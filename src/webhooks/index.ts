@@ -3,7 +3,7 @@
  * (docs/webhooks.md).
  *
  * - What may be told is declared with `serviceEvent` and lies in one stream, written with the act.
- * - Each endpoint has a place in the stream (`follower.ts`): what comes after it becomes
+ * - Each endpoint has a place in the stream (`consumer.ts`): what comes after it becomes
  * deliveries,
  *   one for each event, which one sender at a time sends (`sender.ts`): at least once, in order.
  * - What was sent and what came back is kept for 14 days (`deliveries.ts`).
@@ -15,8 +15,8 @@
 import { feature } from '../kernel/feature.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { serviceChannel, serviceStreamEvent } from '../kernel/service-event.ts'
+import { startConsumer } from './consumer.ts'
 import { webhookDisabled } from './events.ts'
-import { startFollower } from './follower.ts'
 import { forgetDeliveries, wakeSenders } from './jobs.ts'
 import { observeWebhooks } from './metrics.ts'
 import {
@@ -64,7 +64,7 @@ export const webhooksFeature = feature({
   ],
   personalData,
   start(kernel: Kernel) {
-    const stopFollowing = startFollower(kernel)
+    const stopFollowing = startConsumer(kernel)
     const metrics = observeWebhooks(kernel)
     return Promise.resolve(async () => {
       metrics.cancel()

@@ -1,8 +1,9 @@
 import type { SQL } from 'bun'
-import { uuidv7 } from '../kernel/ids.ts'
+import { uuidv7 } from '../base/ids.ts'
+import { internalRequest } from '../kernel/access.ts'
 import type { Job } from '../kernel/job.ts'
 import { retention } from '../kernel/retention.ts'
-import { internalRequest, unitOfWork } from '../kernel/unit-of-work.ts'
+import { unitOfWork } from '../kernel/write.ts'
 import { sendQueue } from './sender.ts'
 
 const DAY_MS = 86_400_000

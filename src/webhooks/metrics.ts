@@ -1,7 +1,7 @@
-import type { Timer } from '../kernel/clock.ts'
+import type { Timer } from '../base/clock.ts'
 import type { Kernel } from '../kernel/kernel.ts'
+import { WAITING_MAX } from './consumer.ts'
 import { streamHead } from './endpoints.ts'
-import { WAITING_MAX } from './follower.ts'
 import { STATES } from './shapes.ts'
 
 const SAMPLE_MS = 10_000

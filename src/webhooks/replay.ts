@@ -1,4 +1,4 @@
-import { Failure } from '../kernel/errors.ts'
+import { Failure } from '../base/errors.ts'
 import type { Kernel, StreamPage } from '../kernel/kernel.ts'
 import { SERVICE_STREAM, type ServiceEvent } from '../kernel/service-event.ts'
 import { invalid } from './endpoints.ts'

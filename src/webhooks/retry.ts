@@ -1,4 +1,4 @@
-import { jitter } from '../kernel/ids.ts'
+import { jitter } from '../base/ids.ts'
 
 /** When what has failed is tried again. Pure but for the jitter. */
 

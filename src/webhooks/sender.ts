@@ -1,9 +1,9 @@
 import type { SQL } from 'bun'
-import { jitter } from '../kernel/ids.ts'
+import { standingKeys } from '../api-keys/index.ts'
+import { jitter } from '../base/ids.ts'
+import { t, Uuid } from '../base/schema.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { type PerformContext, Postponed, queue } from '../kernel/queue.ts'
-import { t, Uuid } from '../kernel/schema.ts'
-import { standingKeys } from '../services/index.ts'
 import { attempt, GONE, type Sendable } from './attempt.ts'
 import {
   type Attempt,

@@ -8,7 +8,7 @@ import {
   Timestamp,
   type TSchema,
   Uuid,
-} from '../kernel/schema.ts'
+} from '../base/schema.ts'
 
 /** What operations on webhooks take and answer. */
 

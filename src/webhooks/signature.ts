@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { randomBytes } from '../kernel/ids.ts'
+import { randomBytes } from '../base/ids.ts'
 
 /**
  * Signing as Standard Webhooks 1.0.0 has it (github.com/standard-webhooks/standard-webhooks): any

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { keepEnvironmentAdmin } from '../../src/auth/environment-admin.ts'
+import { keepEnvironmentAdmin } from '../../src/auth/accounts/environment-admin.ts'
 import { ConfigError } from '../../src/config.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { password } from '../auth/setup.ts'

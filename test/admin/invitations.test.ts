@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { type Actor, isAdmin } from '../../src/kernel/operation.ts'
-import { testClock } from '../../src/kernel/clock.ts'
+import { testClock } from '../../src/base/clock.ts'
+import { type Actor, isAdmin } from '../../src/kernel/access.ts'
 import { password } from '../auth/setup.ts'
 import { auditTrail } from '../support/audit.ts'
 import { administration } from './setup.ts'

@@ -1,6 +1,6 @@
+import { Failure } from '../../src/base/errors.ts'
 import { features } from '../../src/features.ts'
-import { Failure } from '../../src/kernel/errors.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import type { Actor } from '../../src/kernel/access.ts'
 import { identity } from '../auth/setup.ts'
 import { freshCode, giveFactor } from '../support/factor.ts'
 import type { TestKernelOptions } from '../support/kernel.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type { AccountView } from '../../src/auth/directory.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import type { AccountView } from '../../src/auth/accounts/directory.ts'
+import type { Actor } from '../../src/kernel/access.ts'
 import { failure, password } from '../auth/setup.ts'
 import { auditTrail } from '../support/audit.ts'
 import { administration } from './setup.ts'

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test'
 import { auditFeature } from '../../src/audit/index.ts'
 import { deriveKeys, keepKey } from '../../src/audit/keys.ts'
 import { Sealer } from '../../src/audit/sealer.ts'
-import { createVault, placeOf } from '../../src/kernel/vault.ts'
+import { createVault, placeOf } from '../../src/vault/vault.ts'
 import { testKernel } from '../support/kernel.ts'
 import { asOwner, found, verify, writeLines } from './setup.ts'
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { auditFeature, forgetStrangers, rotateAudit } from '../../src/audit/index.ts'
 import { Sealer } from '../../src/audit/sealer.ts'
-import { testClock } from '../../src/kernel/clock.ts'
+import { testClock } from '../../src/base/clock.ts'
 import { type TestKernel, testKernel } from '../support/kernel.ts'
 import { asOwner, found, lineAbout, verify, writeLines } from './setup.ts'
 

@@ -3,9 +3,9 @@ import { deriveKeys, withKeptKeys } from '../../src/audit/keys.ts'
 import { Sealer } from '../../src/audit/sealer.ts'
 import { type Report, verifyLog } from '../../src/audit/verify.ts'
 import type { Damage } from '../../src/audit/walk.ts'
-import type { AuditLine } from '../../src/kernel/audit.ts'
+import type { RequestInfo } from '../../src/kernel/access.ts'
+import type { AuditLine } from '../../src/kernel/effects.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
-import type { RequestInfo } from '../../src/kernel/operation.ts'
 
 /** A call from the network, as lines tell of it. */
 export const request: RequestInfo = {

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { authFeature, userChannel } from '../../src/auth/index.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import type { Actor } from '../../src/kernel/access.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 
 test('the channel of a user is read by that user alone', () => {

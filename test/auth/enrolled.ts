@@ -1,4 +1,4 @@
-import type { Actor } from '../../src/kernel/operation.ts'
+import type { Actor } from '../../src/kernel/access.ts'
 import { codeFor } from '../support/factor.ts'
 import { failure, type identity, password } from './setup.ts'
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { forgetEnded } from '../../src/auth/jobs.ts'
-import { testClock } from '../../src/kernel/clock.ts'
+import { testClock } from '../../src/base/clock.ts'
 import { challengeOf, enrolled } from './enrolled.ts'
 import { identity, password } from './setup.ts'
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { SignedIn } from '../../src/auth/shapes.ts'
-import { testClock } from '../../src/kernel/clock.ts'
+import { testClock } from '../../src/base/clock.ts'
 import { auditTrail } from '../support/audit.ts'
 import { workOff } from '../support/jobs.ts'
 import { type MailServer, mailServer } from '../support/mail.ts'

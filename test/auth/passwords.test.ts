@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from 'bun:test'
-import { Passwords } from '../../src/auth/passwords.ts'
+import { Passwords } from '../../src/auth/sign-in/passwords.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { median } from '../support/wait.ts'
 import { failure, identity } from './setup.ts'

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { exportIdentity, forgetIdentity } from '../../src/auth/personal.ts'
-import { testClock } from '../../src/kernel/clock.ts'
-import { internalRequest, unitOfWork } from '../../src/kernel/unit-of-work.ts'
+import { exportIdentity, forgetIdentity } from '../../src/auth/accounts/personal.ts'
+import { testClock } from '../../src/base/clock.ts'
+import { internalRequest } from '../../src/kernel/access.ts'
+import { unitOfWork } from '../../src/kernel/write.ts'
 import { enrolled } from './enrolled.ts'
 import { identity, password } from './setup.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { recentMap } from '../../src/auth/recent.ts'
+import { recentMap } from '../../src/auth/sessions/recent-map.ts'
 
 test('holds at most two generations, and what is used stays', () => {
   const map = recentMap<number, string>(100)

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { SignedIn } from '../../src/auth/shapes.ts'
-import { type TestClock, testClock } from '../../src/kernel/clock.ts'
+import { type TestClock, testClock } from '../../src/base/clock.ts'
 import { auditTrail } from '../support/audit.ts'
 import { queuesLater, workOff } from '../support/jobs.ts'
 import { queuedLetters } from '../support/letters.ts'

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { judge, type Presented, RETRY_WINDOW_MS } from '../../src/auth/refresh.ts'
 import { newSecret, secretOf } from '../../src/auth/secrets.ts'
+import { judge, type Presented, RETRY_WINDOW_MS } from '../../src/auth/sessions/refresh.ts'
 import type { SignedIn } from '../../src/auth/shapes.ts'
-import { testClock } from '../../src/kernel/clock.ts'
+import { testClock } from '../../src/base/clock.ts'
 import { identity } from './setup.ts'
 
 const DAY_MS = 86_400_000

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { SQL } from 'bun'
-import { createRevocations } from '../../src/auth/revocations.ts'
-import { systemClock, testClock } from '../../src/kernel/clock.ts'
-import { uuidv7 } from '../../src/kernel/ids.ts'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { createRevocations } from '../../src/auth/sessions/revocations.ts'
+import { systemClock, testClock } from '../../src/base/clock.ts'
+import { uuidv7 } from '../../src/base/ids.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { identity } from './setup.ts'
 

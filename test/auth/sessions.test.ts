@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { TICKET_TTL_MS } from '../../src/auth/sessions/tickets.ts'
 import type { Session, SignedIn } from '../../src/auth/shapes.ts'
-import { TICKET_TTL_MS } from '../../src/auth/tickets.ts'
-import { testClock } from '../../src/kernel/clock.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import { testClock } from '../../src/base/clock.ts'
+import type { Actor } from '../../src/kernel/access.ts'
 import { identity, password } from './setup.ts'
 
 const clock = testClock()

@@ -1,8 +1,8 @@
 import { Authenticator, authFeature } from '../../src/auth/index.ts'
 import type { SignedIn } from '../../src/auth/shapes.ts'
-import { Failure } from '../../src/kernel/errors.ts'
+import { Failure } from '../../src/base/errors.ts'
+import type { Caller } from '../../src/kernel/access.ts'
 import type { Feature } from '../../src/kernel/feature.ts'
-import type { Caller } from '../../src/kernel/operation.ts'
 import { mailFeature } from '../../src/mail/index.ts'
 import { testKernel, type TestKernelOptions } from '../support/kernel.ts'
 

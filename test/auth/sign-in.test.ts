@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, spyOn, test } from 'bun:test'
-import { login, register } from '../../src/auth/operations/sign-in.ts'
 import type { Account, SignedIn } from '../../src/auth/shapes.ts'
-import { errorPayload } from '../../src/kernel/errors.ts'
+import { login, register } from '../../src/auth/sign-in/operations.ts'
+import { errorPayload } from '../../src/base/errors.ts'
 import { LIMITS } from '../../src/kernel/limits.ts'
 import { failure, identity, password } from './setup.ts'
 

@@ -2,9 +2,9 @@ import { createHmac } from 'node:crypto'
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { decodeProtectedHeader, jwtVerify, type JWTVerifyOptions } from 'jose'
-import { createAccessTokens } from '../../src/auth/tokens.ts'
-import { testClock } from '../../src/kernel/clock.ts'
-import { Failure } from '../../src/kernel/errors.ts'
+import { createAccessTokens } from '../../src/auth/sessions/tokens.ts'
+import { testClock } from '../../src/base/clock.ts'
+import { Failure } from '../../src/base/errors.ts'
 
 const { FUZZ_RUNS: runs = '300', SEED: seed } = process.env
 const FUZZ_RUNS = Number(runs)

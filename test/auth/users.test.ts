@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { Account, Profile } from '../../src/auth/shapes.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import type { Actor } from '../../src/kernel/access.ts'
 import { failure, identity, password } from './setup.ts'
 
 let world: Awaited<ReturnType<typeof identity>>

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { SQL } from 'bun'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { prepareDatabase } from '../../db/roles.ts'
 import { sqlState } from '../../db/transaction.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 import { recordingLog } from '../support/log.ts'
 

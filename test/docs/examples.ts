@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { COMMANDS, Connected } from '../../realtime/commands.ts'
+import { ERRORS } from '../../src/base/errors.ts'
+import { compile, type TSchema } from '../../src/base/schema.ts'
 import { features } from '../../src/features.ts'
-import { ERRORS } from '../../src/kernel/errors.ts'
 import { createRegistry } from '../../src/kernel/feature.ts'
-import { compile, type TSchema } from '../../src/kernel/schema.ts'
-import { Connected, WORDS } from '../../realtime/words.ts'
 
 /**
  * The examples in the documents: blocks of code marked `json client` (a frame of a client),
@@ -67,7 +67,8 @@ function flaws({ kind, of, value }: Example, asked: string | undefined): string[
   }
 }
 
-const wordOf = (type: string) => (Object.hasOwn(WORDS, type) ? WORDS[type as 'ping'] : undefined)
+const wordOf = (type: string) =>
+  Object.hasOwn(COMMANDS, type) ? COMMANDS[type as 'ping'] : undefined
 const inputOf = (type: string) => registry.operations.get(type)?.input ?? wordOf(type)?.payload
 const outputOf = (type: string) => registry.operations.get(type)?.output ?? wordOf(type)?.answer
 

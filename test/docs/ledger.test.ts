@@ -1,19 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { SQL } from 'bun'
-import { TROUBLES } from '../../src/funding/store.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { features } from '../../src/features.ts'
+import { TROUBLES } from '../../src/funding/store.ts'
 import { createRegistry } from '../../src/kernel/feature.ts'
-import { formatAmount, parseAmount } from '../../src/kernel/money.ts'
 import type { Entry } from '../../src/ledger/act.ts'
 import {
   type Account,
   Accounts,
   balanceOf,
   expireHolds,
-  Lane,
+  PostingBatcher,
   reversalOf,
 } from '../../src/ledger/index.ts'
 import { SPENDING_FREE } from '../../src/ledger/spending.ts'
+import { formatAmount, parseAmount } from '../../src/money/money.ts'
 import { checkStep, STATES } from '../../src/payouts/states.ts'
 import { expectLedgerCoherent } from '../support/books.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'
@@ -117,7 +117,7 @@ class Example {
       number === undefined
         ? { kind: 'docs', entries }
         : await reversalOf(kernel, kernel.db.sql, this.acts[Number(number) - 1]!, { actor: 'docs' })
-    const outcome = await kernel.use(Lane).submit({ ...one, key })
+    const outcome = await kernel.use(PostingBatcher).submit({ ...one, key })
     if (!outcome.posted) return `refused: ${outcome.refusal}`
     this.acts.push(outcome.act)
     return 'posted'

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
-import { ERRORS } from '../../src/kernel/errors.ts'
+import { CLOSE, GATEWAY_LIMITS } from '../../realtime/codes.ts'
+import { COMMANDS, HISTORY_MAX } from '../../realtime/commands.ts'
+import { ERRORS } from '../../src/base/errors.ts'
 import { LIMITS } from '../../src/kernel/limits.ts'
 import { messagingFeature } from '../../src/messaging/index.ts'
-import { CLOSE, GATEWAY_LIMITS } from '../../realtime/codes.ts'
-import { HISTORY_MAX, WORDS } from '../../realtime/words.ts'
 import { documentText, examplesOf, flawsOf } from './examples.ts'
 
 const realtime = documentText('realtime.md')
@@ -53,9 +53,9 @@ describe('examples', () => {
 })
 
 describe('tables', () => {
-  test('of words, errors, close codes and limits are those of the server', () => {
-    const words = rows(realtime, 'Words').flatMap(([names = '']) => names.split(', '))
-    expect(words.toSorted()).toEqual([...Object.keys(WORDS), 'heartbeat'].toSorted())
+  test('of commands, errors, close codes and limits are those of the server', () => {
+    const commands = rows(realtime, 'Commands').flatMap(([names = '']) => names.split(', '))
+    expect(commands.toSorted()).toEqual([...Object.keys(COMMANDS), 'heartbeat'].toSorted())
     expect(realtime).toContain(`limit? ≤ ${HISTORY_MAX}`)
     expect(rows(realtime, 'Errors')).toEqual(
       Object.entries(ERRORS).map(([code, { status, retryable }]) => [

@@ -1,10 +1,10 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterEach, describe, expect, test } from 'bun:test'
+import { systemClock, testClock } from '../../src/base/clock.ts'
 import { directOutbound } from '../../src/drivers/outbound/direct/directOutbound.ts'
 import { createNetworks, type Networks } from '../../src/drivers/outbound/networks.ts'
 import type { OutboundRequest, OutboundResult } from '../../src/drivers/outbound/port.ts'
-import { systemClock, testClock } from '../../src/kernel/clock.ts'
 import { freePort, until } from '../support/wait.ts'
 import { CERTIFICATE, PRIVATE_KEY } from './certificate.ts'
 

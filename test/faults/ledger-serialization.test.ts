@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { SQL } from 'bun'
-import { Accounts, balanceOf, Lane, postActs, postedAct } from '../../src/ledger/index.ts'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { Accounts, balanceOf, postActs, postedAct, PostingBatcher } from '../../src/ledger/index.ts'
 import { expectLedgerCoherent, wallet } from '../support/books.ts'
 import { budget } from '../support/budget.ts'
 import { contend } from '../support/contention.ts'
@@ -34,7 +34,7 @@ test('serialisation failures never reach a caller, and every act counts once', a
       const act = { key: `contended ${++acts}`, kind: 'test', entries }
       const post = () =>
         way % 2 === 0
-          ? kernel.use(Lane).submit(act)
+          ? kernel.use(PostingBatcher).submit(act)
           : kernel.db
               .transaction(({ sql }) => postActs(sql, [act]))
               .then(({ outcomes }) => outcomes[0]!)

@@ -1,15 +1,15 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { SQL } from 'bun'
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { sqlState } from '../../db/transaction.ts'
 import type { Act } from '../../src/ledger/act.ts'
 import {
   type Account,
   balanceOf,
-  Lane,
   postActs,
   postedAct,
+  PostingBatcher,
   reversalOf,
 } from '../../src/ledger/index.ts'
-import { sqlState } from '../../db/transaction.ts'
 import { expectLedgerCoherent, wallet } from '../support/books.ts'
 import { budget, type Chance, chance } from '../support/budget.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'
@@ -75,7 +75,7 @@ function transfers(luck: Chance, accounts: readonly Account[]): Act[] {
 }
 
 const ways = {
-  'through the lane': (act: Act) => world.kernel.use(Lane).submit(act),
+  'through the posting batcher': (act: Act) => world.kernel.use(PostingBatcher).submit(act),
   'each in a transaction of its own': async (act: Act) => {
     const { outcomes } = await world.kernel.db.transaction(({ sql }) => postActs(sql, [act]))
     return outcomes[0]!

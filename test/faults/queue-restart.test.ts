@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { startWorker } from '../../jobs/worker.ts'
-import { internalRequest, unitOfWork } from '../../src/kernel/unit-of-work.ts'
+import { internalRequest } from '../../src/kernel/access.ts'
+import { unitOfWork } from '../../src/kernel/write.ts'
 import { budget, chance } from '../support/budget.ts'
 import { countEffects, makeEffects } from '../support/effects.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import type { TObject, TSchema } from '../../src/base/schema.ts'
 import { features } from '../../src/features.ts'
-import { createRegistry } from '../../src/kernel/feature.ts'
-import type { TObject, TSchema } from '../../src/kernel/schema.ts'
 import { pathParameters } from '../../src/http/mount.ts'
-import { Lane, postedAct } from '../../src/ledger/index.ts'
+import { createRegistry } from '../../src/kernel/feature.ts'
+import { postedAct, PostingBatcher } from '../../src/ledger/index.ts'
 import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { Client } from '../support/client.ts'
 import { giveFactor } from '../support/factor.ts'
@@ -165,7 +165,7 @@ test('an administrator alone moves no money to anybody', async () => {
   const entries = [{ type: 'transfer', debit: wallet, credit: fee, amount: 1n } as const]
   await funds(server.kernel, { asset: 'EUR', kind: 'wallet', owner: others }, 1n)
   const act = { key: 'self credit', kind: 'test.pay', entries }
-  const act_id = String(postedAct(await server.kernel.use(Lane).submit(act)))
+  const act_id = String(postedAct(await server.kernel.use(PostingBatcher).submit(act)))
   const asked = [
     await post('/admin/ledger/reversals', { act_id, reason: 'for a friend' }),
     await post('/admin/funding/bank-transfers', {

@@ -1,10 +1,11 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { SQL } from 'bun'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { collectOwed } from '../../src/funding/index.ts'
-import { Lane, postedAct } from '../../src/ledger/index.ts'
+import { postedAct, PostingBatcher } from '../../src/ledger/index.ts'
 import { auditTrail } from '../support/audit.ts'
 import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { chance } from '../support/budget.ts'
+import { restWithFactor } from '../support/mfa.ts'
 import {
   completed,
   deliver,
@@ -16,7 +17,6 @@ import {
   walletOf,
   WEBHOOK_SECRET,
 } from '../support/payments.ts'
-import { restWithFactor } from '../support/mfa.ts'
 import { administrator, type Body, type Person, person, rest } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 
@@ -52,7 +52,7 @@ async function spend(who: Person, cents: bigint): Promise<void> {
   const fee = await funds(server.kernel, { asset: 'EUR', kind: 'fee' }, 0n)
   const entries = [{ type: 'transfer', debit: wallet, credit: fee, amount: cents } as const]
   const key = `spend ${crypto.randomUUID()}`
-  postedAct(await server.kernel.use(Lane).submit({ key, kind: 'test.spend', entries }))
+  postedAct(await server.kernel.use(PostingBatcher).submit({ key, kind: 'test.spend', entries }))
 }
 
 describe('a payment', () => {
@@ -97,7 +97,9 @@ describe('a payment', () => {
     ]) {
       const { id } = JSON.parse(event) as { id: string }
       const entries = [{ type: 'transfer', debit, credit: wallet, amount: 500n } as const]
-      await server.kernel.use(Lane).submit({ key: `event:${id}`, kind: 'test.naive', entries })
+      await server.kernel
+        .use(PostingBatcher)
+        .submit({ key: `event:${id}`, kind: 'test.naive', entries })
     }
     expect((await walletOf(server, ada)).balance).toBe('15.00')
   })

@@ -1,7 +1,7 @@
-import { describe, expect, test } from 'bun:test'
 import { Parser } from '@asyncapi/parser'
+import { describe, expect, test } from 'bun:test'
 import { CLOSE } from '../../realtime/codes.ts'
-import { Connected, WORDS } from '../../realtime/words.ts'
+import { COMMANDS, Connected } from '../../realtime/commands.ts'
 import { features } from '../../src/features.ts'
 import { asyncApi } from '../../src/http/asyncapi.ts'
 import { createRegistry, type Registry } from '../../src/kernel/feature.ts'
@@ -18,7 +18,7 @@ interface Message {
   payload: { properties: Record<string, Record<string, unknown>>; required: string[] }
 }
 
-const protocol = { words: WORDS, connected: Connected, close: CLOSE }
+const protocol = { commands: COMMANDS, connected: Connected, close: CLOSE }
 const documentOf = (registry: Registry, publicUrl = 'https://rialto.example') =>
   JSON.parse(
     JSON.stringify(asyncApi(registry, protocol, { version: '1.2.3', publicUrl })),
@@ -42,14 +42,14 @@ describe.each([
     expect(await mistakesOf(document)).toEqual([])
   })
 
-  test('has every operation of the sockets and every word, and nothing else', () => {
+  test('has every operation of the sockets and every command, and nothing else', () => {
     const received = Object.entries(document.operations)
       .filter(([, { action }]) => action === 'receive')
       .map(([name]) => name)
     const expected = [...registry.operations.values()]
       .filter(({ socket }) => socket)
       .map(({ name }) => name)
-    expect(received.toSorted()).toEqual([...expected, ...Object.keys(WORDS)].toSorted())
+    expect(received.toSorted()).toEqual([...expected, ...Object.keys(COMMANDS)].toSorted())
     for (const name of received) {
       const messages = Object.keys(document.channels['socket']!.messages)
       expect(messages).toContain(name)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
-import { createAnswerHeaders } from '../../src/http/headers.ts'
-import { originAllowed } from '../../src/kernel/origins.ts'
 import type { Config } from '../../src/config.ts'
+import { createAnswerHeaders } from '../../src/http/headers.ts'
+import { originAllowed } from '../../src/net/origins.ts'
 import { startHttp } from './support.ts'
 
 describe('whose pages may call', () => {

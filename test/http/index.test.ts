@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { Failure } from '../../src/kernel/errors.ts'
+import { Failure } from '../../src/base/errors.ts'
 import { POOL_ID } from './sample-feature.ts'
 import { testHttp } from './support.ts'
 

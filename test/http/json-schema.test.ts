@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { compile, input, oneOf, t, Timestamp, Uuid } from '../../src/base/schema.ts'
 import { exampleOf, schemaWriter } from '../../src/http/json-schema.ts'
-import { compile, input, oneOf, t, Timestamp, Uuid } from '../../src/kernel/schema.ts'
 
 describe('schemas in documents', () => {
   test('hold nothing but JSON Schema', () => {

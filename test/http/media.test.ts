@@ -1,9 +1,10 @@
 import { afterAll, describe, expect, test } from 'bun:test'
+import { Failure } from '../../src/base/errors.ts'
+import { input, t } from '../../src/base/schema.ts'
 import { openApi } from '../../src/http/openapi.ts'
-import { Failure } from '../../src/kernel/errors.ts'
+import { anyone, user } from '../../src/kernel/access.ts'
 import { createRegistry, feature } from '../../src/kernel/feature.ts'
-import { anyone, operation, user } from '../../src/kernel/operation.ts'
-import { input, t } from '../../src/kernel/schema.ts'
+import { operation } from '../../src/kernel/operation.ts'
 import { startHttp } from './support.ts'
 
 /** Answers that are no JSON, and requests whose bytes count. */

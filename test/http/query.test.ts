@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
+import { Failure } from '../../src/base/errors.ts'
+import { input, oneOf, t } from '../../src/base/schema.ts'
 import { parameterReader } from '../../src/http/query.ts'
-import { Failure } from '../../src/kernel/errors.ts'
-import { input, oneOf, t } from '../../src/kernel/schema.ts'
 
 const schema = input({
   limit: t.Integer(),

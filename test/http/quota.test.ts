@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { testClock } from '../../src/base/clock.ts'
 import { createAddressQuota } from '../../src/http/quota.ts'
-import { testClock } from '../../src/kernel/clock.ts'
 
 const rule = { windowMs: 60_000, maxRequests: 2 }
 

@@ -1,8 +1,9 @@
+import { Failure } from '../../src/base/errors.ts'
+import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../../src/base/schema.ts'
+import { anyone, apiKey, user } from '../../src/kernel/access.ts'
 import { channel, event } from '../../src/kernel/channel.ts'
-import { Failure } from '../../src/kernel/errors.ts'
 import { feature } from '../../src/kernel/feature.ts'
-import { anyone, operation, service, user } from '../../src/kernel/operation.ts'
-import { input, oneOf, page, pageFields, t, Timestamp, Uuid } from '../../src/kernel/schema.ts'
+import { operation } from '../../src/kernel/operation.ts'
 
 /** A feature with one operation for each thing that the edge must get right. */
 
@@ -194,7 +195,7 @@ const hello = operation('services.hello', {
   rest: 'GET /services/hello',
   aliases: ['POST /services/hello'],
   socket: false,
-  access: service('users:read'),
+  access: apiKey('users:read'),
   limit: 'read',
   input: input({ text: t.Optional(t.String()) }),
   output: t.Object({ name: t.String() }),

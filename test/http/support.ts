@@ -1,17 +1,17 @@
-import type { Config } from '../../src/config.ts'
-import { createHttp } from '../../src/http/index.ts'
-import type { HttpOptions } from '../../src/http/edge.ts'
-import { Connected, WORDS } from '../../realtime/words.ts'
 import { CLOSE } from '../../realtime/codes.ts'
-import { type TestClock, testClock } from '../../src/kernel/clock.ts'
-import { Failure } from '../../src/kernel/errors.ts'
+import { COMMANDS, Connected } from '../../realtime/commands.ts'
+import { type TestClock, testClock } from '../../src/base/clock.ts'
+import { Failure } from '../../src/base/errors.ts'
+import type { Config } from '../../src/config.ts'
+import type { HttpOptions } from '../../src/http/edge.ts'
+import { createHttp } from '../../src/http/index.ts'
+import type { Actor, ApiKeyActor } from '../../src/kernel/access.ts'
 import { createExecutor } from '../../src/kernel/execute.ts'
 import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
-import { createLogger } from '../../src/kernel/log.ts'
-import { createMetrics } from '../../src/kernel/metrics.ts'
-import type { Actor, ServiceActor } from '../../src/kernel/operation.ts'
+import { createLogger } from '../../src/observe/log.ts'
+import { createMetrics } from '../../src/observe/metrics.ts'
 import { sampleFeature } from './sample-feature.ts'
 
 /** What a test may change of the configuration. */
@@ -36,7 +36,7 @@ export const ACTOR: Actor = {
 }
 
 /** A service whose key is `key`. */
-export const SERVICE: ServiceActor = {
+export const SERVICE: ApiKeyActor = {
   kind: 'service',
   keyId: '0198c0de-7a11-7000-8000-00000000000a',
   name: 'a service of the tests',
@@ -59,7 +59,7 @@ function authenticate(token: string): Actor {
 }
 
 /** A service whose key is `key`; one whose key is `slow` is known a moment later. */
-function authenticateKey(key: string): ServiceActor | Promise<ServiceActor> {
+function authenticateKey(key: string): ApiKeyActor | Promise<ApiKeyActor> {
   if (key === 'key') return SERVICE
   if (key === 'slow') return Promise.resolve(SERVICE)
   if (key === 'broken') throw new Error('the lookup has a bug')
@@ -89,7 +89,7 @@ export function testHttp(options: TestOptions = {}) {
     authenticateKey,
     readiness: async () => ({ database: { ok: true } }),
     version: '1.2.3',
-    sockets: { words: WORDS, connected: Connected, close: CLOSE },
+    sockets: { commands: COMMANDS, connected: Connected, close: CLOSE },
     ...options,
   })
   return { http, kernel, clock, metrics, log: () => lines.map((line) => JSON.parse(line)) }

@@ -1,14 +1,11 @@
 import type { SQL } from 'bun'
 import { startWorker, type Worker, type WorkerOptions } from '../../jobs/worker.ts'
+import { t } from '../../src/base/schema.ts'
+import { internalRequest } from '../../src/kernel/access.ts'
+import type { EnqueueOptions } from '../../src/kernel/effects.ts'
 import { feature } from '../../src/kernel/feature.ts'
-import {
-  type EnqueueOptions,
-  type JobContext,
-  type PerformContext,
-  queue,
-} from '../../src/kernel/queue.ts'
-import { t } from '../../src/kernel/schema.ts'
-import { internalRequest, unitOfWork } from '../../src/kernel/unit-of-work.ts'
+import { type JobContext, type PerformContext, queue } from '../../src/kernel/queue.ts'
+import { unitOfWork } from '../../src/kernel/write.ts'
 import { makeEffects } from '../support/effects.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'
 import { until } from '../support/wait.ts'

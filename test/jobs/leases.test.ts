@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { createLeases } from '../../jobs/leases.ts'
 import { startWorker } from '../../jobs/worker.ts'
-import { uuidv7 } from '../../src/kernel/ids.ts'
+import { uuidv7 } from '../../src/base/ids.ts'
 import { until } from '../support/wait.ts'
 import { doing, Errands, noted, told } from './errands.ts'
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { schedule } from '../../jobs/schedule.ts'
 import { scheduling } from '../../jobs/scheduler.ts'
+import { uuidv7 } from '../../src/base/ids.ts'
 import { features } from '../../src/features.ts'
-import { uuidv7 } from '../../src/kernel/ids.ts'
 import { retention } from '../../src/kernel/retention.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { forgetLimits } from '../../jobs/forget-limits.ts'
-import { Failure } from '../../src/kernel/errors.ts'
+import { Failure } from '../../src/base/errors.ts'
 import { LIMITS, type SecurityLimitName } from '../../src/kernel/limits.ts'
 import { SecurityLimits } from '../../src/kernel/security-limits.ts'
 import { type TestKernel, testKernel } from '../support/kernel.ts'

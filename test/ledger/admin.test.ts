@@ -1,10 +1,16 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { SQL } from 'bun'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { sqlState } from '../../db/transaction.ts'
-import { type Account, balanceOf, checkBooks, Lane, postedAct } from '../../src/ledger/index.ts'
+import {
+  type Account,
+  balanceOf,
+  checkBooks,
+  postedAct,
+  PostingBatcher,
+} from '../../src/ledger/index.ts'
 import { reconcile } from '../../src/ledger/reconcile.ts'
-import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { auditTrail } from '../support/audit.ts'
+import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { provenFor, restWithFactor } from '../support/mfa.ts'
 import { administrator, type Body, type Person, person, rest } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
@@ -34,7 +40,7 @@ let acts = 0
 async function pay(from: Account, to: Account, amount: bigint, kind = 'test.pay'): Promise<string> {
   const entries = [{ type: 'transfer', debit: from, credit: to, amount } as const]
   const act = { key: `admin ${++acts}`, kind, entries }
-  return String(postedAct(await server.kernel.use(Lane).submit(act)))
+  return String(postedAct(await server.kernel.use(PostingBatcher).submit(act)))
 }
 
 describe('the books', () => {

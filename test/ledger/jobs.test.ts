@@ -1,6 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { collectOwed } from '../../src/funding/index.ts'
-import { expireHoldsJob, Lane, postedAct, reconcileDaily } from '../../src/ledger/index.ts'
+import {
+  expireHoldsJob,
+  postedAct,
+  PostingBatcher,
+  reconcileDaily,
+} from '../../src/ledger/index.ts'
 import { deliverOrders } from '../../src/payouts/index.ts'
 import { expectLedgerCoherent, funds, wallet } from '../support/books.ts'
 import { testKernel, type TestKernel } from '../support/kernel.ts'
@@ -23,7 +28,9 @@ test('holds are released when their time has come, not before', async () => {
     const id = crypto.randomUUID()
     const expiresAtMs = kernel.clock.now() + ms
     const entry = { type: 'hold', hold: id, account, amount: 1n, expiresAtMs } as const
-    return kernel.use(Lane).submit({ key: `hold ${id}`, kind: 'test.hold', entries: [entry] })
+    return kernel
+      .use(PostingBatcher)
+      .submit({ key: `hold ${id}`, kind: 'test.hold', entries: [entry] })
   }
   for (const ms of [200, 200, 200, 60_000]) postedAct(await hold(ms))
   expect(await expireHoldsJob.dryRun!(kernel)).toEqual({ holds_released: 0 })

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Failure } from '../../src/kernel/errors.ts'
-import { type Asset, formatAmount, parseAmount } from '../../src/kernel/money.ts'
+import { Failure } from '../../src/base/errors.ts'
 import { equalParts, portion, proRata } from '../../src/ledger/index.ts'
+import { type Asset, formatAmount, parseAmount } from '../../src/money/money.ts'
 
 const asset = (code: string, scale: number): Asset => ({
   code,

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { Failure } from '../../src/kernel/errors.ts'
-import { internalRequest, unitOfWork } from '../../src/kernel/unit-of-work.ts'
-import { testClock } from '../../src/kernel/clock.ts'
+import { testClock } from '../../src/base/clock.ts'
+import { Failure } from '../../src/base/errors.ts'
 import { fundingFeature } from '../../src/funding/index.ts'
-import { Lane, ledgerFeature, postedAct } from '../../src/ledger/index.ts'
-import { patiently } from '../../src/ledger/patience.ts'
+import { internalRequest } from '../../src/kernel/access.ts'
+import { unitOfWork } from '../../src/kernel/write.ts'
+import { ledgerFeature, postedAct, PostingBatcher } from '../../src/ledger/index.ts'
+import { singleFlight } from '../../src/ledger/single-flight.ts'
 import { payoutsFeature } from '../../src/payouts/index.ts'
 import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { giveFactor } from '../support/factor.ts'
@@ -42,7 +43,7 @@ describe('the export of one’s data', () => {
     for (let n = 1; n <= 7; n++) {
       const entry = { type: 'transfer', debit: from, credit: to, amount: BigInt(n) } as const
       const act = { key: `export ${n}`, kind: 'test.pay', label: `n ${n}`, entries: [entry] }
-      postedAct(await kernel.use(Lane).submit(act))
+      postedAct(await kernel.use(PostingBatcher).submit(act))
     }
     await kernel.db.sql`
       insert into payments (provider, payment_id, user_id, created_at, updated_at)
@@ -183,7 +184,7 @@ describe('leaving', () => {
     await expect(forget(ada)).rejects.toMatchObject({ code: 'conflict' })
     const fee = await funds(world.kernel, { asset: 'EUR', kind: 'fee' }, 0n)
     const pay = (key: string, from: typeof fee, to: typeof fee) =>
-      world.kernel.use(Lane).submit({
+      world.kernel.use(PostingBatcher).submit({
         key,
         kind: 'test.pay',
         entries: [{ type: 'transfer', debit: from, credit: to, amount: 100n }],
@@ -200,7 +201,7 @@ describe('work that takes long', () => {
     const clock = testClock()
     let runs = 0
     let finish: (value: string) => void = () => undefined
-    const ask = patiently(clock, () => {
+    const ask = singleFlight(clock, () => {
       runs++
       return new Promise<string>((resolve) => (finish = resolve))
     })
@@ -224,7 +225,7 @@ describe('work that takes long', () => {
 
   test('that fails fails for whoever waits, and may be asked for again', async () => {
     let runs = 0
-    const ask = patiently(testClock(), () => Promise.reject(new Error(`run ${++runs}`)))
+    const ask = singleFlight(testClock(), () => Promise.reject(new Error(`run ${++runs}`)))
     await expect(ask()).rejects.toThrow('run 1')
     await expect(ask()).rejects.toThrow('run 2')
   })

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { openDatabase } from '../../db/client.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import type { Act, Entry } from '../../src/ledger/act.ts'
 import {
   type Account,
@@ -9,9 +9,9 @@ import {
   balanceOf,
   closeAccount,
   expireHolds,
-  Lane,
   postActs,
   postedAct,
+  PostingBatcher,
   reversalOf,
   statementOf,
 } from '../../src/ledger/index.ts'
@@ -35,7 +35,7 @@ const act = (entries: readonly Entry[], more: Partial<Act> = {}): Act => ({
 })
 const transfer = (debit: Account, credit: Account, amount: bigint) =>
   ({ type: 'transfer', debit, credit, amount }) as const
-const submit = (one: Act) => world.kernel.use(Lane).submit(one)
+const submit = (one: Act) => world.kernel.use(PostingBatcher).submit(one)
 const balance = async (account: Account) => {
   const { balance: all, held } = await balanceOf(world.kernel.db.sql, account)
   return [all, held]
@@ -63,7 +63,7 @@ describe('transfers', () => {
     const one = act([transfer(ada, bob, 30n)])
     const outcomes = await Promise.all([
       ...Array.from({ length: 25 }, () => submit(one)),
-      // Past the lane, each in its own transaction.
+      // Past the posting batcher, each in its own transaction.
       ...Array.from({ length: 25 }, async () => {
         const done = await world.kernel.db.transaction(({ sql }) => postActs(sql, [one]))
         return done.outcomes[0]!

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { postActs, postedAct, PostingBatcher } from '../../src/ledger/index.ts'
 import { EXPORT_LINES_MAX } from '../../src/ledger/operations.ts'
-import { Lane, postActs, postedAct } from '../../src/ledger/index.ts'
 import { spentLately } from '../../src/ledger/spending.ts'
-import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { auditTrail } from '../support/audit.ts'
+import { expectLedgerCoherent, funds } from '../support/books.ts'
 import { type CallError, Client } from '../support/client.ts'
 import { giveFactor } from '../support/factor.ts'
 import { restWithFactor } from '../support/mfa.ts'
@@ -284,7 +284,7 @@ describe('the statement', () => {
       const entry = { type: 'transfer', debit: wallet, credit: fee, amount: BigInt(n) } as const
       const label = n === 1 ? '=SUM(A1:A9)' : `fee ${n}, "quoted"`
       const act = { key: `statement ${n}`, kind: 'test.fee', label, entries: [entry] }
-      postedAct(await server.kernel.use(Lane).submit(act))
+      postedAct(await server.kernel.use(PostingBatcher).submit(act))
     }
   })
 
@@ -356,7 +356,7 @@ describe('the statement', () => {
     })
     for (const n of [1, 2, 3]) {
       const act = { key: `long ${n}`, kind: 'test.long', entries }
-      postedAct(await server.kernel.use(Lane).submit(act))
+      postedAct(await server.kernel.use(PostingBatcher).submit(act))
     }
     const get = (query: string) =>
       fetch(`${server.url}/api/v1/wallet/statement.csv${query}`, {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { createAccessTokens } from '../../src/auth/tokens.ts'
+import { createAccessTokens } from '../../src/auth/sessions/tokens.ts'
 import { features } from '../../src/features.ts'
 import { Client } from '../support/client.ts'
 import { labFeature } from '../support/lab.ts'
@@ -154,7 +154,7 @@ describe('frames', () => {
     ['no type', '{"payload":{}}', 'bad_frame'],
     ['a type that is no text', '{"type":7}', 'bad_frame'],
     ['an unknown type', '{"type":"nonsense"}', 'unknown_operation'],
-    ['a word of Object', '{"type":"constructor"}', 'unknown_operation'],
+    ['a name of Object', '{"type":"constructor"}', 'unknown_operation'],
     ['__proto__', '{"type":"__proto__"}', 'unknown_operation'],
     ['an empty id', '{"type":"lab.quick","id":""}', 'bad_frame'],
     ['an id that is too long', `{"type":"lab.quick","id":"${'x'.repeat(65)}"}`, 'bad_frame'],

@@ -197,8 +197,8 @@ describe('channels', () => {
     'that one may not read do not exist: %s',
     async (channel) => {
       const client = await connect()
-      for (const word of ['subscribe', 'history', 'presence', 'presence_stats']) {
-        const failure = await client.call(word, { channel }).catch((error) => error)
+      for (const command of ['subscribe', 'history', 'presence', 'presence_stats']) {
+        const failure = await client.call(command, { channel }).catch((error) => error)
         expect(['not_found', 'validation_failed']).toContain(failure.payload.code)
       }
       await client.close()

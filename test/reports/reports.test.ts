@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { testClock } from '../../src/kernel/clock.ts'
-import type { Actor } from '../../src/kernel/operation.ts'
+import { testClock } from '../../src/base/clock.ts'
+import type { Actor } from '../../src/kernel/access.ts'
 import { forgetOldReports } from '../../src/reports/index.ts'
 import { administration } from '../admin/setup.ts'
 import { password } from '../auth/setup.ts'

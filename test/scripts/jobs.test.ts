@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { schedule } from '../../jobs/schedule.ts'
-import { uuidv7 } from '../../src/kernel/ids.ts'
+import { uuidv7 } from '../../src/base/ids.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'rialto-jobs-'))

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { uuidv7 } from '../../src/kernel/ids.ts'
-import { createVault, placeOf } from '../../src/kernel/vault.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { uuidv7 } from '../../src/base/ids.ts'
+import { createVault, placeOf } from '../../src/vault/vault.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
 import { until } from '../support/wait.ts'
 

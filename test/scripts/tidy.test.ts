@@ -26,7 +26,7 @@ describe('owned globals', () => {
   })
 
   test('the owner may, and so may whoever is handed a clock', () => {
-    expect(messages('src/kernel/clock.ts', 'const at = Date.now()')).toEqual([])
+    expect(messages('src/base/clock.ts', 'const at = Date.now()')).toEqual([])
     const code = 'clock.setTimeout(run, 5); new Date(clock.now()); app.fetch(request) // Date.now()'
     expect(messages('src/messaging/x.ts', code)).toEqual([])
   })
@@ -38,7 +38,7 @@ describe('boundaries', () => {
     ['src/messaging/operations.ts', 'realtime/hub.ts'],
     ['src/messaging/operations.ts', 'src/http/server.ts'],
     ['src/messaging/operations.ts', 'src/auth/store.ts'],
-    ['src/messaging/operations.ts', 'jobs/queue.ts'],
+    ['src/messaging/operations.ts', 'jobs/enqueue.ts'],
     ['realtime/gateway.ts', 'src/http/server.ts'],
     ['realtime/gateway.ts', 'src/auth/store.ts'],
     ['db/client.ts', 'src/auth/index.ts'],

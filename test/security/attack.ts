@@ -1,12 +1,11 @@
-import type { Feature } from '../../src/kernel/feature.ts'
-import { createRegistry } from '../../src/kernel/feature.ts'
-import type { Operation, Route } from '../../src/kernel/operation.ts'
+import { COMMANDS } from '../../realtime/commands.ts'
 import { pathParameters, PREFIXES } from '../../src/http/mount.ts'
-import { WORDS } from '../../realtime/words.ts'
+import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
+import type { Operation, Route } from '../../src/kernel/operation.ts'
 import { CallError, type Client } from '../support/client.ts'
 import type { TestServer } from '../support/server.ts'
 import type { Attacker, Attempt, Belongings } from './attempt.ts'
-import { ATTEMPTS, CHANNEL_WORDS, CHANNELS, WORD_ATTEMPTS } from './attempts.ts'
+import { ATTEMPTS, CHANNEL_COMMANDS, CHANNELS, COMMAND_ATTEMPTS } from './attempts.ts'
 
 /** What came of trying something: a code of refusal or `ok`, and everything that was answered. */
 export interface Result {
@@ -40,7 +39,7 @@ export function uncovered(features: readonly Feature[]): string[] {
   return [
     ...compare('operation', registry.operations.keys(), ATTEMPTS),
     ...compare('channel', registry.channels.keys(), CHANNELS),
-    ...compare('word', Object.keys(WORDS), CHANNEL_WORDS, WORD_ATTEMPTS),
+    ...compare('command', Object.keys(COMMANDS), CHANNEL_COMMANDS, COMMAND_ATTEMPTS),
   ]
 }
 
@@ -171,31 +170,31 @@ export function attackOperation(
   return attack(scene, operation.name, attempts, waysIn(scene.server, operation))
 }
 
-/** Tries a word that names no channel. */
-export function attackWord(
+/** Tries a command that names no channel. */
+export function attackCommand(
   scene: Scene,
-  word: string,
+  command: string,
   attempts: readonly Attempt[],
 ): Promise<string[]> {
-  const ask: Ask = (input, { client }) => bySocket(client, word, input)
-  return attack(scene, word, attempts, [['socket', ask]])
+  const ask: Ask = (input, { client }) => bySocket(client, command, input)
+  return attack(scene, command, attempts, [['socket', ask]])
 }
 
-/** Tries every word on her channels of a namespace. */
+/** Tries every command on her channels of a namespace. */
 export async function attackChannel(
   scene: Scene,
   namespace: string,
   ids: (of: Belongings) => string[],
 ): Promise<string[]> {
   const findings: string[] = []
-  for (const [word, variants] of Object.entries(CHANNEL_WORDS)) {
+  for (const [command, variants] of Object.entries(CHANNEL_COMMANDS)) {
     // Leaving is no secret: it is answered for any name, and changes nothing.
-    const expect = word === 'unsubscribe' ? 'own' : 'not_found'
+    const expect = command === 'unsubscribe' ? 'own' : 'not_found'
     for (const n of ids(scene.hers).keys()) {
       const attempts = variants.map((more): Attempt => {
         return { input: (of) => ({ channel: `${namespace}:${ids(of)[n]}`, ...more }), expect }
       })
-      findings.push(...(await attackWord(scene, word, attempts)))
+      findings.push(...(await attackCommand(scene, command, attempts)))
     }
   }
   return findings

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../../src/kernel/errors.ts'
+import type { ErrorCode } from '../../src/base/errors.ts'
 
 /** What an attempt is made of: whose things, by whom, and how it must end. */
 

@@ -1,4 +1,4 @@
-import type { WordName } from '../../realtime/words.ts'
+import type { CommandName } from '../../realtime/commands.ts'
 import { type Attempt, type Belongings, hersNotMine, upper } from './attempt.ts'
 import { MONEY_ATTEMPTS } from './money-attempts.ts'
 
@@ -428,17 +428,17 @@ export const CHANNELS: Readonly<Record<string, (hers: Belongings) => string[]>> 
   service: () => ['events'],
 }
 
-/** Words of the protocol that name a channel; `unsubscribe` is answered for any. */
-export const CHANNEL_WORDS = {
+/** Commands of the protocol that name a channel; `unsubscribe` is answered for any. */
+export const CHANNEL_COMMANDS = {
   subscribe: [{}, { recover: { epoch: 'any', offset: 0 } }],
   unsubscribe: [{}],
   history: [{}, { limit: 100, reverse: true }, { since: { epoch: 'any', offset: 0 } }],
   presence: [{}],
   presence_stats: [{}],
-} as const satisfies Partial<Record<WordName, readonly object[]>>
+} as const satisfies Partial<Record<CommandName, readonly object[]>>
 
-/** Words without a channel. */
-export const WORD_ATTEMPTS: Readonly<Record<string, readonly Attempt[]>> = {
+/** Commands without a channel. */
+export const COMMAND_ATTEMPTS: Readonly<Record<string, readonly Attempt[]>> = {
   authenticate: [
     { input: ({ token }) => ({ token }), expect: 'forbidden', tellsApart: 'a token is its proof' },
     { input: ({ userId }) => ({ token: userId }), expect: 'unauthenticated' },

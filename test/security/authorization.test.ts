@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Authenticator } from '../../src/auth/index.ts'
+import { input, t, Uuid } from '../../src/base/schema.ts'
 import { features } from '../../src/features.ts'
+import { ROLES, user } from '../../src/kernel/access.ts'
 import { channel } from '../../src/kernel/channel.ts'
 import { createRegistry, feature } from '../../src/kernel/feature.ts'
-import { operation, ROLES, user } from '../../src/kernel/operation.ts'
-import { input, t, Uuid } from '../../src/kernel/schema.ts'
-import { funds } from '../support/books.ts'
+import { operation } from '../../src/kernel/operation.ts'
 import { serviceChannel } from '../../src/kernel/service-event.ts'
+import { funds } from '../support/books.ts'
 import { Client, type Frame } from '../support/client.ts'
 import { giveFactor } from '../support/factor.ts'
 import { device, type Person, person, rest, writes } from '../support/people.ts'
@@ -14,14 +15,14 @@ import { type TestServer, testServer } from '../support/server.ts'
 import {
   attackChannel,
   attackOperation,
-  attackWord,
+  attackCommand,
   byRest,
   bySocket,
   type Scene,
   uncovered,
 } from './attack.ts'
 import type { Belongings } from './attempt.ts'
-import { ATTEMPTS, CHANNEL_WORDS, CHANNELS, WORD_ATTEMPTS } from './attempts.ts'
+import { ATTEMPTS, CHANNEL_COMMANDS, CHANNELS, COMMAND_ATTEMPTS } from './attempts.ts'
 
 /** The control: what somebody might write in a hurry. */
 const leakySession = operation('leaky.session', {
@@ -206,7 +207,7 @@ async function herView() {
 const withoutClock = (view: unknown) =>
   JSON.stringify(view).replaceAll(/"(last_used_at|last_seen)":"[^"]*"/g, '')
 
-test('every operation, channel and word has a row, and no row is of nothing', () => {
+test('every operation, channel and command has a row, and no row is of nothing', () => {
   expect(uncovered(features)).toEqual([])
 })
 
@@ -227,9 +228,12 @@ describe('another user’s things', () => {
     expect(await attackChannel(scene, namespace, ids)).toEqual([])
   })
 
-  test.each(Object.keys(WORD_ATTEMPTS))('by the word %s are out of reach', async (word) => {
-    expect(await attackWord(scene, word, WORD_ATTEMPTS[word] ?? [])).toEqual([])
-  })
+  test.each(Object.keys(COMMAND_ATTEMPTS))(
+    'by the command %s are out of reach',
+    async (command) => {
+      expect(await attackCommand(scene, command, COMMAND_ATTEMPTS[command] ?? [])).toEqual([])
+    },
+  )
 
   test('named in body or query cannot replace who is named in the path', async () => {
     const { hers, token } = scene
@@ -288,10 +292,10 @@ describe('without a token', () => {
     expect([...codes]).toEqual(['unauthenticated'])
   })
 
-  test.each(Object.keys(CHANNEL_WORDS))('the word %s is refused', async (word) => {
+  test.each(Object.keys(CHANNEL_COMMANDS))('the command %s is refused', async (command) => {
     const own = await Client.open(server.wsUrl)
     const value = { channel: `user:${alice.id}` }
-    expect((await bySocket(own, word, value)).code).toBe('unauthenticated')
+    expect((await bySocket(own, command, value)).code).toBe('unauthenticated')
     await own.close()
   })
 })

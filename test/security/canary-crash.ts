@@ -1,7 +1,8 @@
 import type { SQL } from 'bun'
+import { input, oneOf, t } from '../../src/base/schema.ts'
+import { user } from '../../src/kernel/access.ts'
 import { feature } from '../../src/kernel/feature.ts'
-import { operation, user } from '../../src/kernel/operation.ts'
-import { input, oneOf, t } from '../../src/kernel/schema.ts'
+import { operation } from '../../src/kernel/operation.ts'
 
 /** How code fails on what it was given; none of it says the value on purpose. */
 export const CRASHES = [

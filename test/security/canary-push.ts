@@ -1,6 +1,6 @@
-import { PREFIXES, pathParameters } from '../../src/http/mount.ts'
+import { COMMANDS } from '../../realtime/commands.ts'
+import { pathParameters, PREFIXES } from '../../src/http/mount.ts'
 import type { Operation } from '../../src/kernel/operation.ts'
-import { WORDS } from '../../realtime/words.ts'
 import { Client } from '../support/client.ts'
 import type { TestServer } from '../support/server.ts'
 import { OPCODE, RawSocket, upgradeRequest, wsFrame } from './raw-socket.ts'
@@ -151,8 +151,10 @@ function frames(target: Target, type: string, fields: readonly string[]): object
 
 /** Channels with a mark for an id. */
 function channelFrames({ mark, server }: Target): object[] {
-  const words = Object.entries(WORDS).filter(([, { payload }]) => 'channel' in payload.properties)
-  return words.flatMap(([type]) =>
+  const commands = Object.entries(COMMANDS).filter(
+    ([, { payload }]) => 'channel' in payload.properties,
+  )
+  return commands.flatMap(([type]) =>
     [...server.kernel.registry.channels.keys(), 'nowhere'].map((namespace) => ({
       type,
       payload: { channel: `${namespace}:${mark(`channel of ${type}, ${namespace}`)}` },
@@ -160,7 +162,7 @@ function channelFrames({ mark, server }: Target): object[] {
   )
 }
 
-/** Pushes marks through frames of every operation and word, well-formed and not. */
+/** Pushes marks through frames of every operation and command, well-formed and not. */
 export async function pushOverSocket(target: Target): Promise<void> {
   const { server, token, mark, answers, recipientId } = target
   const client = await Client.connect(server.wsUrl, token)
@@ -171,8 +173,8 @@ export async function pushOverSocket(target: Target): Promise<void> {
       operation.name,
       Object.keys(operation.input.properties),
     ]),
-    ...Object.entries(WORDS).map(([word, { payload }]): [string, string[]] => [
-      word,
+    ...Object.entries(COMMANDS).map(([command, { payload }]): [string, string[]] => [
+      command,
       Object.keys(payload.properties),
     ]),
   ]

@@ -1,20 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SQL } from 'bun'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.ts'
 import { Authenticator } from '../../src/auth/index.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { features } from '../../src/features.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
-import { createLogger } from '../../src/kernel/log.ts'
+import { createLogger } from '../../src/observe/log.ts'
 import { type RunningServer, startServer } from '../../src/server.ts'
 import { Client } from '../support/client.ts'
 import { rest } from '../support/people.ts'
 import { generousLimits, testConfig } from '../support/server.ts'
-
 import { until } from '../support/wait.ts'
-import { Canary, filesBelow, type Find, findIn } from './canary.ts'
 import { CRASHES, crashFeature } from './canary-crash.ts'
 import {
   pushOverAddresses,
@@ -23,6 +21,7 @@ import {
   pushOverSocket,
   type Target,
 } from './canary-push.ts'
+import { Canary, filesBelow, type Find, findIn } from './canary.ts'
 import { type RecordingRedis, startRecordingRedis } from './recording-redis.ts'
 
 /**
@@ -160,7 +159,7 @@ describe('pushed in', () => {
     await pushOverAddresses(await targetOf(a(), ada, bob.id))
   })
 
-  test('by frames of every operation and word', async () => {
+  test('by frames of every operation and command', async () => {
     await pushOverSocket(await targetOf(a(), ada, bob.id))
     await pushOverSocket(await targetOf(b(), bob, ada.id))
   })

@@ -1,11 +1,11 @@
+import { COMMANDS } from '../../realtime/commands.ts'
+import { compile, type TObject, type TSchema } from '../../src/base/schema.ts'
 import type { Operation } from '../../src/kernel/operation.ts'
-import { compile, type TObject, type TSchema } from '../../src/kernel/schema.ts'
-import { WORDS } from '../../realtime/words.ts'
 import type { Chance } from '../support/budget.ts'
 
 /**
  * Makes frames that somebody hostile, broken or unlucky might send: valid calls of every operation
- * and word, made from their schemas, and what becomes of them when values, structure or single
+ * and command, made from their schemas, and what becomes of them when values, structure or single
  * characters are changed.
  */
 export interface FrameGenerator {
@@ -97,7 +97,7 @@ const NASTY_TOKENS = ['1e999', '-1e999', '9'.repeat(400), '1e-400', '-0', '0.1e1
 export function frameGenerator({ chance, operations, known }: GeneratorParts): FrameGenerator {
   const inputs = new Map<string, TObject>([
     ...operations.map((operation) => [operation.name, operation.input] as const),
-    ...Object.entries(WORDS).map(([word, { payload }]) => [word, payload] as const),
+    ...Object.entries(COMMANDS).map(([command, { payload }]) => [command, payload] as const),
   ])
   const types = [...inputs.keys()]
   const sample = sampler(chance, known)

@@ -1,14 +1,14 @@
-import { expect } from 'bun:test'
 import { SQL } from 'bun'
+import { expect } from 'bun:test'
+import type { Kernel } from '../../src/kernel/kernel.ts'
 import {
   type Account,
   Accounts,
   type AccountSpec,
   checkBooks,
-  Lane,
   postedAct,
+  PostingBatcher,
 } from '../../src/ledger/index.ts'
-import type { Kernel } from '../../src/kernel/kernel.ts'
 
 /**
  * The books are coherent: ends every test that moves money. Reads as the owner of the database, so
@@ -34,7 +34,7 @@ export async function funds(kernel: Kernel, spec: AccountSpec, amount: bigint): 
   if (amount === 0n) return account
   const outside = await accounts.open({ asset: spec.asset, kind: 'external', reference: 'test' })
   postedAct(
-    await kernel.use(Lane).submit({
+    await kernel.use(PostingBatcher).submit({
       key: `test:fund:${process.pid}:${++funded}`,
       kind: 'test.fund',
       entries: [{ type: 'transfer', debit: outside, credit: account, amount }],

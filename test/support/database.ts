@@ -6,7 +6,7 @@ import { type Database, openDatabase } from '../../db/client.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.ts'
 import { prepareDatabase } from '../../db/roles.ts'
 import { sqlState } from '../../db/transaction.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { quietLog } from './log.ts'
 
 /** A migrated database of a test's own, on the real PostgreSQL that all tests of a run share. */

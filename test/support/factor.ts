@@ -1,6 +1,6 @@
 import { Secret, TOTP } from 'otpauth'
 import type { Kernel } from '../../src/kernel/kernel.ts'
-import { placeOf } from '../../src/kernel/vault.ts'
+import { placeOf } from '../../src/vault/vault.ts'
 
 /** Second factors of the people of tests. */
 

@@ -1,8 +1,9 @@
+import { Failure } from '../../src/base/errors.ts'
+import { input, t } from '../../src/base/schema.ts'
+import { user } from '../../src/kernel/access.ts'
 import { channel, emission, event } from '../../src/kernel/channel.ts'
-import { Failure } from '../../src/kernel/errors.ts'
 import { feature } from '../../src/kernel/feature.ts'
-import { operation, user } from '../../src/kernel/operation.ts'
-import { input, t } from '../../src/kernel/schema.ts'
+import { operation } from '../../src/kernel/operation.ts'
 
 /**
  * A feature for tests of the kernel and the streams: a stream channel and a cache channel that

@@ -1,7 +1,7 @@
 import type { Database } from '../../db/client.ts'
+import { t } from '../../src/base/schema.ts'
 import { feature, type Feature } from '../../src/kernel/feature.ts'
 import { queue } from '../../src/kernel/queue.ts'
-import { t } from '../../src/kernel/schema.ts'
 
 /** Queues for workers that are killed, and ways of working that do not survive it. */
 

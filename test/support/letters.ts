@@ -1,5 +1,5 @@
 import type { Kernel } from '../../src/kernel/kernel.ts'
-import { placeOf } from '../../src/kernel/vault.ts'
+import { placeOf } from '../../src/vault/vault.ts'
 
 /** A letter on its way, as the queue holds it. */
 export interface QueuedLetter {

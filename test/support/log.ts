@@ -1,4 +1,4 @@
-import type { LogFields, Logger, LogLevel } from '../../src/kernel/log.ts'
+import type { LogFields, Logger, LogLevel } from '../../src/observe/log.ts'
 
 /** An entry that a test may look at. */
 export interface Entry {

@@ -3,12 +3,12 @@
  * URL of the database, the bank's file and the order of work; prints `ready` once it has finished
  * what an earlier life has left, then pays until it is ended (or not at all, with `recover`).
  */
-import { appendFileSync, closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { createHash } from 'node:crypto'
+import { appendFileSync, closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { openDatabase } from '../../db/client.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import type { Act, Entry } from '../../src/ledger/act.ts'
-import { Accounts, Lane, postedAct } from '../../src/ledger/index.ts'
+import { Accounts, postedAct, PostingBatcher } from '../../src/ledger/index.ts'
 import type { TestDatabase } from './database.ts'
 import { testKernel } from './kernel.ts'
 
@@ -37,7 +37,7 @@ const pause = () => Bun.sleep(Math.random() * 3)
 const submit = async (key: string, kind: string, n: number, entries: Entry[]) => {
   const reference = { type: 'payment', id: String(n) }
   const act: Act = { key: `${key}:${n}`, kind, reference, entries }
-  return postedAct(await kernel.use(Lane).submit(act))
+  return postedAct(await kernel.use(PostingBatcher).submit(act))
 }
 /** The stored identity of a payment: the same after a restart. */
 const holdOf = (n: number) => {

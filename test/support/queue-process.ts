@@ -5,7 +5,7 @@
  */
 import { openDatabase } from '../../db/client.ts'
 import { startWorker } from '../../jobs/worker.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { testKernel } from './kernel.ts'
 import { labour, LEASE_MS, type Way, workNaively } from './labour.ts'
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import { insertOutbox } from '../../realtime/streams/outbox.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { tellServices } from '../../src/kernel/service-event.ts'
 import { budget } from '../support/budget.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { placeOf } from '../../src/kernel/vault.ts'
+import { placeOf } from '../../src/vault/vault.ts'
 import { auditTrail } from '../support/audit.ts'
 import { giveFactor } from '../support/factor.ts'
 import { restWithFactor } from '../support/mfa.ts'

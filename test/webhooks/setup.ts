@@ -1,12 +1,13 @@
+import { createKey } from '../../src/api-keys/keys.ts'
+import { uuidv7 } from '../../src/base/ids.ts'
+import { t } from '../../src/base/schema.ts'
 import { features } from '../../src/features.ts'
+import { internalRequest } from '../../src/kernel/access.ts'
 import { feature } from '../../src/kernel/feature.ts'
-import { uuidv7 } from '../../src/kernel/ids.ts'
-import { t } from '../../src/kernel/schema.ts'
 import { serviceEvent, tellServices } from '../../src/kernel/service-event.ts'
-import { internalRequest, unitOfWork } from '../../src/kernel/unit-of-work.ts'
-import { createKey } from '../../src/services/keys.ts'
+import { unitOfWork } from '../../src/kernel/write.ts'
 import { type Body, rest } from '../support/people.ts'
-import { type TestServer, type TestServerOptions, testServer } from '../support/server.ts'
+import { type TestServer, testServer, type TestServerOptions } from '../support/server.ts'
 import { until } from '../support/wait.ts'
 
 /** Something that happens in tests, and something else. */

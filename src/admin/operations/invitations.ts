@@ -1,11 +1,8 @@
-import { getAccount } from '../../auth/users.ts'
-import { LinkToken } from '../../auth/links.ts'
-import { Passwords } from '../../auth/passwords.ts'
+import { getAccount } from '../../auth/accounts/users.ts'
+import { LinkToken } from '../../auth/mailbox/links.ts'
 import { Account, Email, NewPassword, Username } from '../../auth/shapes.ts'
-import { addressGroup } from '../../kernel/address.ts'
-import { idOfCursor, pageOf } from '../../kernel/cursor.ts'
-import { Failure } from '../../kernel/errors.ts'
-import { type Actor, anyone, type Context, operation, user } from '../../kernel/operation.ts'
+import { Passwords } from '../../auth/sign-in/passwords.ts'
+import { Failure } from '../../base/errors.ts'
 import {
   input,
   oneOf,
@@ -15,8 +12,13 @@ import {
   t,
   Timestamp,
   Uuid,
-} from '../../kernel/schema.ts'
+} from '../../base/schema.ts'
+import { type Actor, anyone, user } from '../../kernel/access.ts'
+import type { Context } from '../../kernel/context.ts'
+import { idOfCursor, pageOf } from '../../kernel/cursor.ts'
+import { operation } from '../../kernel/operation.ts'
 import { SecurityLimits } from '../../kernel/security-limits.ts'
+import { addressGroup } from '../../net/address.ts'
 import {
   acceptInvitation,
   INVITATION_STATES,

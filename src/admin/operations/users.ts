@@ -1,7 +1,13 @@
-import { blockAccount, setRoles, unblockAccount } from '../../auth/administrators.ts'
-import { ACCOUNT_STATES, AccountView, listAccounts, viewAccount } from '../../auth/directory.ts'
-import { operation, ROLES, user } from '../../kernel/operation.ts'
-import { input, oneOf, page, pageFields, t, Uuid } from '../../kernel/schema.ts'
+import { blockAccount, setRoles, unblockAccount } from '../../auth/accounts/administrators.ts'
+import {
+  ACCOUNT_STATES,
+  AccountView,
+  listAccounts,
+  viewAccount,
+} from '../../auth/accounts/directory.ts'
+import { input, oneOf, page, pageFields, t, Uuid } from '../../base/schema.ts'
+import { ROLES, user } from '../../kernel/access.ts'
+import { operation } from '../../kernel/operation.ts'
 import { endInvitationsBy } from '../invitations.ts'
 
 /** Accounts of others. */

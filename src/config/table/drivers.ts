@@ -1,11 +1,11 @@
 /** The settings of what the server talks to: mail, payments, chains, providers, storage. */
 
-import { ibanOf } from '../../kernel/iban.ts'
+import { ibanOf } from '../../money/iban.ts'
 import {
   base64,
   hostPort,
-  InvalidValue,
   integer,
+  InvalidValue,
   list,
   matching,
   oneOf,

@@ -6,7 +6,7 @@
  */
 
 import type { Config } from '../../config.ts'
-import type { Logger } from '../../kernel/log.ts'
+import type { Logger } from '../../observe/log.ts'
 import { logMailer } from './log/logMailer.ts'
 import type { Mailer } from './port.ts'
 import { smtpMailer } from './smtp/smtpMailer.ts'

@@ -5,8 +5,8 @@
  * May import the kernel and configuration.
  */
 
+import type { Clock } from '../../base/clock.ts'
 import type { Config } from '../../config.ts'
-import type { Clock } from '../../kernel/clock.ts'
 import { directOutbound } from './direct/directOutbound.ts'
 import { systemNames } from './direct/names.ts'
 import { createNetworks } from './networks.ts'

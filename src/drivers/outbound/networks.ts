@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net'
-import { canonicalAddress, networkList } from '../../kernel/address.ts'
+import { canonicalAddress, networkList } from '../../net/address.ts'
 
 /** Which addresses may be sent to. Pure: looks up no names. */
 export interface Networks {

@@ -1,4 +1,4 @@
-import type { Logger } from '../../../kernel/log.ts'
+import type { Logger } from '../../../observe/log.ts'
 import { checkMail, type Mailer } from '../port.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { redactText } from '../../../kernel/redact.ts'
+import { redactText } from '../../../observe/redact.ts'
 import { MailError, type MailTrouble } from '../port.ts'
 
 /** What nodemailer says of a failed try. */

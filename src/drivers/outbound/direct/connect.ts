@@ -1,6 +1,6 @@
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import type { Clock } from '../../../kernel/clock.ts'
+import type { Clock } from '../../../base/clock.ts'
 import { Trouble } from './trouble.ts'
 
 /** Where to, by whose name. */

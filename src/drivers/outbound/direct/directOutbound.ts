@@ -1,4 +1,4 @@
-import type { Clock } from '../../../kernel/clock.ts'
+import type { Clock } from '../../../base/clock.ts'
 import { literalAddress, type Networks } from '../networks.ts'
 import type { Outbound, OutboundFailure, OutboundRequest } from '../port.ts'
 import { connect } from './connect.ts'

@@ -1,6 +1,6 @@
 import { type IncomingMessage, request as httpRequest } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Clock } from '../../../kernel/clock.ts'
+import type { Clock } from '../../../base/clock.ts'
 import type { OutboundRequest } from '../port.ts'
 import { Trouble } from './trouble.ts'
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { randomToken } from '../../../kernel/ids.ts'
+import { randomToken } from '../../../base/ids.ts'
 import { type Delivery, PayoutConflict, type PayoutDriver } from '../port.ts'
 import { renderOrder, takesPayment } from './renderOrder.ts'
 
