@@ -9,7 +9,6 @@ import { join } from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
 import { loadConfig } from '../src/config.ts'
 import { features } from '../src/features.ts'
-import { checkOutputs } from '../src/kernel/execute.ts'
 import { LIMITS, type LimitTable } from '../src/kernel/limits.ts'
 import { createLogger } from '../src/observe/log.ts'
 import { startServer } from '../src/server.ts'
@@ -26,9 +25,9 @@ const server = await startServer({
   log,
   features: [...features, benchFeature],
   limits: wide,
+  // Production does not check its own answers; the bench measures production.
+  checksOutputs: false,
 })
-// Production does not check its own answers; the bench measures production.
-checkOutputs(false)
 
 /** The database's own process, when it is the embedded one: its CPU is part of the bill. */
 function postgresPid(): number | undefined {

@@ -8,20 +8,14 @@ import { placeOf, type Vault } from '../src/vault/vault.ts'
 
 /** Where jobs go; the worker hears of them through `onCommitted`. */
 export function createQueues({ clock, vault }: { clock: Clock; vault: Vault }): Queues {
-  const rowOf = ({ queue, payload, key, delayMs = 0 }: Enqueued): Row => {
-    if (!queue.valid.check(payload)) {
-      const errors = JSON.stringify(queue.valid.errors(payload))
-      throw new Error(`not a payload of the queue ${queue.name}: ${errors}`)
-    }
+  const rowOf = ({ queue, sealed, payload, key, delayMs = 0 }: Enqueued): Row => {
     const id = uuidv7(clock.now())
-    const text = JSON.stringify(payload)
-    const bytes =
-      queue.sealed === true
-        ? vault.seal(placeOf('queue_jobs', 'payload', id), text)
-        : Buffer.from(text)
+    const bytes = sealed
+      ? vault.seal(placeOf('queue_jobs', 'payload', id), payload)
+      : Buffer.from(payload)
     return {
       id,
-      queue: queue.name,
+      queue,
       key: key ?? null,
       payload: `\\x${bytes.toString('hex')}`,
       delay_ms: Math.max(0, delayMs),

@@ -1,5 +1,6 @@
 import type { Timer } from '../src/base/clock.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
+import { QueueCatalog } from '../src/kernel/queue.ts'
 import { COUNTED_MAX, queueStats } from './admin/index.ts'
 
 /**
@@ -45,7 +46,9 @@ export function observeTries({ metrics }: Kernel): {
 }
 
 /** Measures how much waits, every few seconds; cancel it at the end. */
-export function observeQueues({ clock, db, log, metrics, registry }: Kernel): Timer {
+export function observeQueues(kernel: Kernel): Timer {
+  const { clock, db, log, metrics } = kernel
+  const queues = [...kernel.use(QueueCatalog).keys()]
   const jobs = metrics.gauge('queue_jobs', `Jobs by state, each up to ${COUNTED_MAX}`, [
     'queue',
     'state',
@@ -56,7 +59,7 @@ export function observeQueues({ clock, db, log, metrics, registry }: Kernel): Ti
     ['queue'],
   )
   const sample = async () => {
-    const rows = await queueStats(db.sql, [...registry.queues.keys()])
+    const rows = await queueStats(db.sql, queues)
     for (const { queue, oldestDueSeconds, due, later, failed, running, dead } of rows) {
       oldest.labels({ queue }).set(oldestDueSeconds)
       const states = { due, later, failed, running, dead }

@@ -1,6 +1,7 @@
+import { SealedColumns } from '../src/kernel/feature.ts'
 import type { Job, JobReport } from '../src/kernel/job.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
-import { nameOf, resealAll, sealedColumns, surveyColumn } from './reseal.ts'
+import { nameOf, resealAll, surveyColumn } from './reseal.ts'
 
 /** Seals anew with the first master key what is sealed with another (docs/security-keys.md). */
 export const resealSecrets: Job = {
@@ -20,7 +21,7 @@ export const resealSecrets: Job = {
 
 async function stale(kernel: Kernel): Promise<JobReport> {
   const report: Record<string, number> = {}
-  for (const column of sealedColumns(kernel)) {
+  for (const column of kernel.use(SealedColumns)) {
     const { sealed } = await surveyColumn(kernel, column)
     let count = 0
     for (const [key, values] of sealed) if (key !== kernel.vault.keyId) count += values

@@ -1,7 +1,7 @@
 import type { SQL } from 'bun'
 import { uuidv7 } from '../src/base/ids.ts'
 import { internalRequest } from '../src/kernel/access.ts'
-import type { SealedColumn } from '../src/kernel/feature.ts'
+import { type SealedColumn, SealedColumns } from '../src/kernel/feature.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import { unitOfWork } from '../src/kernel/write.ts'
 import { placeOf, SEAL_BYTES, SEAL_VERSION, VaultError } from '../src/vault/vault.ts'
@@ -45,9 +45,6 @@ const isSealed = (column: string) =>
 const keyId = (column: string) => `encode(substring(${column} from 2 for 4), 'hex')`
 
 /** All sealed columns of the product. */
-export function sealedColumns({ registry }: Kernel): readonly SealedColumn[] {
-  return registry.features.flatMap(({ sealed }) => sealed)
-}
 
 /** Counts the values of a column by key. */
 export async function surveyColumn(
@@ -100,7 +97,7 @@ export async function resealAll(
   signal?: AbortSignal,
 ): Promise<readonly ColumnResealed[]> {
   const results: ColumnResealed[] = []
-  for (const column of sealedColumns(kernel)) {
+  for (const column of kernel.use(SealedColumns)) {
     results.push(await resealColumn(kernel, column, signal))
   }
   const counts = results.map((result) => [nameOf(result.column), result.resealed] as const)

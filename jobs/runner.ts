@@ -1,5 +1,5 @@
 import type { Kernel } from '../src/kernel/kernel.ts'
-import type { Queue } from '../src/kernel/queue.ts'
+import { type Queue, QueueCatalog } from '../src/kernel/queue.ts'
 import type { Capacity, Held } from './capacity.ts'
 import { createCompletion } from './completion.ts'
 import { DeadlineExceeded, type Ending, endingOf, execute, ServerStopping } from './execution.ts'
@@ -33,7 +33,8 @@ const ISOLATION_MS = 5_000
 
 /** Makes the runner of a worker. */
 export function createRunner({ kernel, workerId, leases, capacity }: RunnerParts): Runner {
-  const { clock, log, registry } = kernel
+  const { clock, log } = kernel
+  const queues = kernel.use(QueueCatalog)
   const completion = createCompletion(kernel, leases, capacity)
   const observe = observeTries(kernel)
   const working = new Set<Promise<void>>()
@@ -96,7 +97,7 @@ export function createRunner({ kernel, workerId, leases, capacity }: RunnerParts
   return {
     isolating: () => isolated !== undefined,
     begin(job, suspect) {
-      const queue = registry.queues.get(job.queue) as Queue
+      const queue = queues.get(job.queue) as Queue
       const startMs = clock.monotonicMs()
       const held = { job, queue, startMs, abort: new AbortController(), running: true }
       capacity.take(held)

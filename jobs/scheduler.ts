@@ -3,6 +3,7 @@ import { uuidv7 } from '../src/base/ids.ts'
 import { internalRequest } from '../src/kernel/access.ts'
 import { type Feature, feature } from '../src/kernel/feature.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
+import { QueueCatalog } from '../src/kernel/queue.ts'
 import { unitOfWork } from '../src/kernel/write.ts'
 import { type Times, timesOf } from './periods.ts'
 import type { Scheduled } from './schedule.ts'
@@ -52,8 +53,8 @@ export function startScheduler(
   now: () => Promise<number> = () => databaseTime(kernel),
 ): Scheduler {
   const { clock, log } = kernel
-  const queue = kernel.registry.queues.get('schedule') as ScheduleQueue | undefined
-  if (queue === undefined) throw new Error('the registry lacks the queue of the schedule')
+  const queue = kernel.use(QueueCatalog).get('schedule') as ScheduleQueue | undefined
+  if (queue === undefined) throw new Error('there is no queue of the schedule')
   const entries = schedule.map(({ job, at }): Entry => {
     return { name: job.name, times: timesOf(at), seenMs: undefined }
   })

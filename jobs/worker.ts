@@ -1,12 +1,13 @@
 import { uuidv7 } from '../src/base/ids.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
+import { QueueCatalog } from '../src/kernel/queue.ts'
 import { Capacity } from './capacity.ts'
 import { createDispatcher } from './dispatcher.ts'
 import { createLeases } from './leases.ts'
 import { observeQueues } from './queue-metrics.ts'
 import { createRunner, GRACE_MS } from './runner.ts'
 
-/** Works off the queues of the registry until it is stopped. */
+/** Works off the queues of all features until it is stopped. */
 export interface Worker {
   /** Its id in the leases. */
   readonly id: string
@@ -34,15 +35,15 @@ const BEATS = 4
 const DRAIN_MS = 5_000
 
 /**
- * Starts a worker for all queues of the kernel's registry.
+ * Starts a worker for the queues of all features.
  * @throws when the database cannot be reached
  */
 export async function startWorker(kernel: Kernel, options: WorkerOptions = {}): Promise<Worker> {
-  const { clock, log, queues, registry } = kernel
+  const { clock, log, queues } = kernel
   const { leaseMs = LEASE_MS, drainMs = DRAIN_MS, alone = false } = options
   const id = uuidv7()
   const leases = createLeases(kernel.db, id, leaseMs)
-  const capacity = new Capacity(registry.queues.values(), () => dispatcher.fill())
+  const capacity = new Capacity(kernel.use(QueueCatalog).values(), () => dispatcher.fill())
   const runner = createRunner({ kernel, workerId: id, leases, capacity })
   const dispatcher = createDispatcher({ kernel, leases, capacity, runner })
 

@@ -3,6 +3,7 @@ import { Failure } from '../src/base/errors.ts'
 import type { Static } from '../src/base/schema.ts'
 import type { Actor } from '../src/kernel/access.ts'
 import { type Channel, splitChannel } from '../src/kernel/channel.ts'
+import type { Registry } from '../src/kernel/feature.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import type { GatewayLimits } from './codes.ts'
 import { type CommandName, type COMMANDS, commandValidators, HISTORY_MAX } from './commands.ts'
@@ -20,6 +21,7 @@ export type CommandHandler = (
 
 export interface CommandParts {
   readonly kernel: Kernel
+  readonly channels: Registry['channels']
   readonly hub: Hub
   readonly recovery: Recovery
   readonly limits: GatewayLimits
@@ -110,9 +112,13 @@ function authenticate(
 }
 
 /** The channel's rules, once this reader has passed them. What one may not read does not exist. */
-async function readable(kernel: Kernel, connection: Connection, name: string): Promise<Channel> {
+async function readable(
+  { kernel, channels }: CommandParts,
+  connection: Connection,
+  name: string,
+): Promise<Channel> {
   const parts = splitChannel(name)
-  const space = parts === undefined ? undefined : kernel.registry.channels.get(parts.namespace)
+  const space = parts === undefined ? undefined : channels.get(parts.namespace)
   if (parts === undefined || space === undefined) {
     throw new Failure('not_found', 'There is no such channel')
   }
@@ -122,12 +128,13 @@ async function readable(kernel: Kernel, connection: Connection, name: string): P
 }
 
 async function subscribe(
-  { kernel, hub, limits }: CommandParts,
+  parts: CommandParts,
   connection: Connection,
   frame: WaitingFrame,
 ): Promise<void> {
   const { channel, recover } = checked('subscribe', frame)
-  await readable(kernel, connection, channel)
+  const { hub, limits } = parts
+  await readable(parts, connection, channel)
   const fresh = !connection.subscriptions.has(channel)
   if (fresh && connection.subscriptions.size >= limits.channelsMax) {
     throw new Failure('conflict', `At most ${limits.channelsMax} channels a connection`)
@@ -152,16 +159,16 @@ async function subscribe(
 }
 
 async function history(
-  { kernel, recovery }: CommandParts,
+  parts: CommandParts,
   connection: Connection,
   frame: WaitingFrame,
   reply: Reply,
 ): Promise<void> {
   const { channel, limit = 50, since, reverse = false } = checked('history', frame)
-  const space = await readable(kernel, connection, channel)
+  const space = await readable(parts, connection, channel)
   if (space.recovery === 'none') throw new Failure('not_found', 'This channel keeps no history')
   const after = since?.offset ?? 0
-  const { epoch, top, events } = await recovery.range(channel, {
+  const { epoch, top, events } = await parts.recovery.range(channel, {
     after,
     limit: Math.min(limit, HISTORY_MAX),
     reverse,
@@ -176,8 +183,9 @@ async function history(
   )
 }
 
-async function membersOf({ kernel }: CommandParts, connection: Connection, name: string) {
-  const space = await readable(kernel, connection, name)
+async function membersOf(parts: CommandParts, connection: Connection, name: string) {
+  const { kernel } = parts
+  const space = await readable(parts, connection, name)
   const id = splitChannel(name)?.id ?? ''
   if (space.members === undefined) throw new Failure('not_found', 'This channel has no presence')
   // Who may not read has been refused above.

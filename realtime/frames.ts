@@ -1,6 +1,7 @@
 import { Failure } from '../src/base/errors.ts'
 import type { Outcome } from '../src/kernel/call.ts'
 import type { Executor } from '../src/kernel/execute.ts'
+import type { Registry } from '../src/kernel/feature.ts'
 import { refuseNul } from '../src/kernel/input.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import type { Operation } from '../src/kernel/operation.ts'
@@ -22,6 +23,7 @@ export interface FrameParts {
   readonly kernel: Kernel
   readonly executor: Executor
   readonly commands: Readonly<Record<CommandName, CommandHandler>>
+  readonly operations: Registry['operations']
   readonly limits: GatewayLimits
   readonly draining: () => boolean
 }
@@ -34,7 +36,7 @@ const RATE_LIMITED_WEIGHT = 0.1
 
 /** Makes the handler of an instance. */
 export function createFrameHandler(parts: FrameParts): FrameHandler {
-  const { kernel, executor, commands, limits } = parts
+  const { kernel, executor, commands, operations, limits } = parts
 
   const refuse = (connection: Connection, id: string | undefined, failure: Failure) => {
     connection.send(errorFrame(id, failure))
@@ -124,7 +126,7 @@ export function createFrameHandler(parts: FrameParts): FrameHandler {
       }
       return
     }
-    const operation = kernel.registry.operations.get(frame.type)
+    const operation = operations.get(frame.type)
     if (operation === undefined || !operation.socket) {
       const why = `There is no operation ${frame.type.slice(0, 64)}`
       return refuse(connection, frame.id, new Failure('unknown_operation', why))

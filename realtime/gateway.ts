@@ -4,6 +4,7 @@ import { ERRORS, Failure } from '../src/base/errors.ts'
 import { uuidv7 } from '../src/base/ids.ts'
 import type { Actor } from '../src/kernel/access.ts'
 import type { Executor } from '../src/kernel/execute.ts'
+import type { Registry } from '../src/kernel/feature.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import { clientAddress, trustedProxies } from '../src/net/address.ts'
 import { originAllowed } from '../src/net/origins.ts'
@@ -38,6 +39,7 @@ const DRAIN_MS_MAX = 5_000
 
 export interface GatewayParts {
   readonly kernel: Kernel
+  readonly registry: Registry
   readonly core: RealtimeCore
   readonly executor: Executor
   readonly authenticator: Authenticator
@@ -46,7 +48,7 @@ export interface GatewayParts {
 
 /** Makes the gateway; sockets come when Bun's server hands them over. */
 export function createGateway(parts: GatewayParts): Gateway {
-  const { kernel, core, executor, authenticator } = parts
+  const { kernel, registry, core, executor, authenticator } = parts
   const { clock, log, metrics, presence } = kernel
   const limits: GatewayLimits = { ...GATEWAY_LIMITS, ...parts.limits }
   const strangers = new Set<Connection>()
@@ -61,6 +63,7 @@ export function createGateway(parts: GatewayParts): Gateway {
 
   const commands = createCommandHandlers({
     kernel,
+    channels: registry.channels,
     hub: core.hub,
     recovery: core.recovery,
     limits,
@@ -71,6 +74,7 @@ export function createGateway(parts: GatewayParts): Gateway {
     kernel,
     executor,
     commands,
+    operations: registry.operations,
     limits,
     draining: () => draining,
   })

@@ -1,5 +1,5 @@
-import type { Kernel } from '../src/kernel/kernel.ts'
 import type { PresenceAudience } from '../src/kernel/feature.ts'
+import type { Kernel } from '../src/kernel/kernel.ts'
 import type { PresenceChange } from './presence.ts'
 
 /** Users whose peers are looked up in one query. */
@@ -11,9 +11,9 @@ const USERS_AT_ONCE = 1_000
  */
 export async function announcePresence(
   kernel: Kernel,
+  audiences: readonly PresenceAudience[],
   changes: readonly PresenceChange[],
 ): Promise<void> {
-  const audiences = kernel.registry.features.flatMap(({ presence }) => presence ?? [])
   for (let i = 0; i < changes.length; i += USERS_AT_ONCE) {
     const some = changes.slice(i, i + USERS_AT_ONCE)
     await writeLastSeen(kernel, some)

@@ -7,14 +7,9 @@
  * docs/security-keys.md has the whole procedure.
  */
 
-import {
-  type ColumnResealed,
-  nameOf,
-  resealAll,
-  sealedColumns,
-  surveyColumn,
-} from '../jobs/reseal.ts'
+import { type ColumnResealed, nameOf, resealAll, surveyColumn } from '../jobs/reseal.ts'
 import { systemClock } from '../src/base/clock.ts'
+import { SealedColumns } from '../src/kernel/feature.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import { createLogger } from '../src/observe/log.ts'
 import { offlineKernel, productConfig } from './offline-kernel.ts'
@@ -25,7 +20,7 @@ const USAGE = 'usage: bun run secrets status | bun run secrets rotate'
 async function status(kernel: Kernel): Promise<boolean> {
   const { keyId, keyIds } = kernel.vault
   const totals = new Map<string, number>(keyIds.map((id) => [id, 0]))
-  for (const column of sealedColumns(kernel)) {
+  for (const column of kernel.use(SealedColumns)) {
     const { sealed } = await surveyColumn(kernel, column)
     const counts = [...sealed].map(([key, count]) => `${count} with ${key}`)
     console.log(`${nameOf(column).padEnd(40)} ${counts.join(', ') || 'none'}`)

@@ -21,10 +21,11 @@ import type { Config } from './config.ts'
 import { EVERY_FEATURE } from './config/types.ts'
 import { features as allFeatures } from './features.ts'
 import { createHttp, type Http } from './http/index.ts'
-import { checkOutputs, createExecutor, type Executor } from './kernel/execute.ts'
-import { createRegistry, type Feature, feature, type Registry } from './kernel/feature.ts'
+import { type Executor, OperationExecutor } from './kernel/execute.ts'
+import { createRegistry, type Feature, feature, partsOf, type Registry } from './kernel/feature.ts'
 import { type Kernel, serviceTable } from './kernel/kernel.ts'
 import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
+import type { StepUp } from './kernel/step-up.ts'
 import type { Logger } from './observe/log.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import { createVault } from './vault/vault.ts'
@@ -34,6 +35,8 @@ import { VERSION } from './version.ts'
 export interface RunningServer {
   readonly port: number
   readonly kernel: Kernel
+  readonly registry: Registry
+  readonly stepUp: StepUp
   readonly executor: Executor
   readonly core: RealtimeCore
   /** Drains and stops everything in reverse order of starting. */
@@ -49,6 +52,8 @@ export interface ServerOptions {
   readonly limits?: LimitTable
   readonly gatewayLimits?: Partial<GatewayLimits>
   readonly schedule?: readonly Scheduled[]
+  /** Whether answers are checked against their schemas; by default outside production. */
+  readonly checksOutputs?: boolean
 }
 
 /** Things to stop, last started first. */
@@ -86,7 +91,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 async function start(options: ServerOptions, started: Stack): Promise<Omit<RunningServer, 'stop'>> {
   const { config, log, clock = systemClock } = options
-  checkOutputs(!config.production)
   const timetable = options.schedule ?? schedule
   const features = [...(options.features ?? chosenFeatures(config)), scheduling(timetable)]
   const registry = createRegistry(features)
@@ -106,10 +110,11 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   started.push({ name: 'streams', stop: () => core.stop() })
   const kernel = createKernel(options, { clock, db, registry, metrics, core })
   const authenticator = kernel.use(Authenticator)
+  const audiences = features.flatMap(({ presence }) => presence ?? [])
   core.listen({
     revoked: (ids) => authenticator.applyRevoked(ids),
     presence: (changes) => {
-      announcePresence(kernel, changes).catch((error: unknown) => {
+      announcePresence(kernel, audiences, changes).catch((error: unknown) => {
         log.warn('presence not announced', { error })
       })
     },
@@ -120,10 +125,13 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   }
   const worker = await startWorker(kernel, { alone: config.database.embedded })
   started.push({ name: 'worker', stop: () => worker.stop() })
-  const executor = createExecutor(kernel)
+  const stepUp = createStepUp()
+  const checksOutputs = options.checksOutputs ?? !config.production
+  const executor = new OperationExecutor(kernel, { stepUp, checksOutputs })
   observeDatabase(kernel)
   const gateway = createGateway({
     kernel,
+    registry,
     core,
     executor,
     authenticator,
@@ -131,6 +139,7 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   })
   const http = createHttp({
     kernel,
+    registry,
     executor,
     authenticate: (token) => authenticator.verify(token),
     authenticateKey: (key, request) => kernel.use(ApiKeys).authenticate(key, request),
@@ -149,7 +158,7 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   })
   const scheduler = startScheduler(kernel, timetable)
   started.push({ name: 'scheduler', stop: () => scheduler.stop() })
-  return { port: server.port ?? config.port, kernel, executor, core }
+  return { port: server.port ?? config.port, kernel, registry, stepUp, executor, core }
 }
 
 /** What a kernel is made of. */
@@ -175,16 +184,14 @@ export function createKernel(
     log,
     metrics: parts.metrics,
     db,
-    registry: parts.registry,
     limiter: createLimiter(clock, limits),
     streams: core.streams,
     audit: createAudit({ db, clock }),
     queues: createQueues({ clock, vault }),
-    stepUp: createStepUp(),
     vault,
     announcer: core.announcer,
     presence: core.presence,
-    use: serviceTable(() => kernel),
+    use: serviceTable(() => kernel, partsOf(parts.registry)),
   }
   return kernel
 }

@@ -5,7 +5,7 @@ import { isUuid } from '../../src/base/ids.ts'
 import { type Static, t, Timestamp, Uuid } from '../../src/base/schema.ts'
 import type { WriteContext } from '../../src/kernel/context.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
-import type { Queue } from '../../src/kernel/queue.ts'
+import { type Queue, QueueCatalog } from '../../src/kernel/queue.ts'
 import { placeOf, VaultError } from '../../src/vault/vault.ts'
 
 /** A job that was given up, as an administrator sees it. */
@@ -47,11 +47,11 @@ export interface Selection {
  * @throws Failure `validation_failed` for what is no cursor
  */
 export async function listDeadLetters(
-  { db, registry }: Kernel,
+  kernel: Kernel,
   { queue, limit, cursor }: Selection,
 ): Promise<{ items: DeadLetter[]; next_cursor: string | null }> {
   const after = cursor === undefined ? undefined : positionOf(cursor)
-  const rows = await db.read(
+  const rows = await kernel.db.read(
     async (sql): Promise<Row[]> =>
       await sql`
     select id, queue, key, payload, attempts, error, worker_id, created_at, died_at
@@ -61,11 +61,12 @@ export async function listDeadLetters(
         or (died_at, id) < (${after?.diedAt ?? null}::timestamptz, ${after?.id ?? null}::uuid))
     order by died_at desc, id desc limit ${limit + 1}`,
   )
+  const queues = kernel.use(QueueCatalog)
   const page = rows.slice(0, limit)
   const last = page.at(-1)
   const more = rows.length > limit && last !== undefined
   return {
-    items: page.map((row) => shown(row, registry.queues.get(row.queue))),
+    items: page.map((row) => shown(row, queues.get(row.queue))),
     next_cursor: more ? `${last.died_at.getTime()}.${last.id}` : null,
   }
 }
@@ -137,7 +138,7 @@ export async function discardDeadLetter(ctx: WriteContext, id: string): Promise<
 export async function retryDeadLetter(ctx: WriteContext, id: string): Promise<string> {
   const { kernel, tx } = ctx
   const { queue, key, payload, attempts } = await take(tx.sql, id)
-  const line = kernel.registry.queues.get(queue)
+  const line = kernel.use(QueueCatalog).get(queue)
   if (line === undefined) {
     throw new Failure('conflict', `This server has no queue ${queue}`)
   }

@@ -1,6 +1,7 @@
 import { input, page, pageFields, t, Uuid } from '../../src/base/schema.ts'
 import { user } from '../../src/kernel/access.ts'
 import { operation } from '../../src/kernel/operation.ts'
+import { QueueCatalog } from '../../src/kernel/queue.ts'
 import { DeadLetter, discardDeadLetter, listDeadLetters, retryDeadLetter } from './dead-letters.ts'
 import { COUNTED_MAX, queueStats } from './stats.ts'
 
@@ -29,12 +30,13 @@ export const list = operation('queues.list', {
   limit: 'read',
   input: input({}),
   output: t.Object({ items: t.Array(QueueState) }),
-  async run({ kernel: { db, registry } }) {
-    const stats = await db.read((sql) => queueStats(sql, [...registry.queues.keys()]))
+  async run({ kernel }) {
+    const queues = kernel.use(QueueCatalog)
+    const stats = await kernel.db.read((sql) => queueStats(sql, [...queues.keys()]))
     return {
       items: stats.map(({ oldestDueSeconds, ...rest }) => ({
         ...rest,
-        description: registry.queues.get(rest.queue)?.description ?? null,
+        description: queues.get(rest.queue)?.description ?? null,
         oldest_due_seconds: oldestDueSeconds,
       })),
     }

@@ -106,7 +106,7 @@ export function createStreamBatch(sql: SQL, parts: BatchParts): StreamBatch {
 
 /** Cache channels replace their latest row; that is the writer's business. */
 function inline(emission: Emission): boolean {
-  return emission.event.channel.recovery === 'stream'
+  return emission.recovery === 'stream'
 }
 
 function number(emissions: readonly Emission[], tops: Map<number, number>, heads: Heads) {
@@ -116,8 +116,8 @@ function number(emissions: readonly Emission[], tops: Map<number, number>, heads
     if (head === undefined || top === undefined || !inline(emission)) return undefined
     const offset = top + 1
     tops.set(head.id, offset)
-    const { channel, event, payload } = emission
-    return { channel, offset, type: event.type, payload, skip: undefined }
+    const { channel, type, payload } = emission
+    return { channel, offset, type, payload, skip: undefined }
   })
 }
 
@@ -137,11 +137,11 @@ function write(
   const tops = new Map<number, number>()
   for (const [n, event] of numbered.entries()) {
     if (event === undefined) continue
-    const { ref, payload, event: type } = emissions[n] as Emission
+    const { ref, payload, kind } = emissions[n] as Emission
     const { id } = heads.known(event.channel) as { id: number }
     ids.push(id)
     positions.push(event.offset)
-    kinds.push(type.kind as number)
+    kinds.push(kind as number)
     refA.push(ref?.[0] ?? null)
     refB.push(ref?.[1] ?? null)
     payloads.push(ref === undefined ? payload : null)

@@ -25,12 +25,10 @@ import {
 } from './store.ts'
 
 /** Something asked for, with what the decision is on. */
-export interface Approval<D> extends Omit<ApprovalRow, 'details'> {
-  readonly details: D
-}
+export type Approval<D> = ApprovalRow<D>
 
 /** One kind of thing that needs a second person. */
-export interface FourEyesDefinition<D extends TObject> {
+export interface FourEyesDefinition<D extends TObject, P = undefined> {
   /** `feature.noun`, stored and never reused; audit actions are made of it. */
   readonly kind: string
   /** Everything that the decision is on: what the second person gets to see. */
@@ -54,12 +52,12 @@ export interface FourEyesDefinition<D extends TObject> {
     readonly subjectId?: string
   }
   /** What must be there before the transaction: accounts. */
-  readonly prepare?: (ctx: Context, details: Static<D>) => Promise<unknown>
+  readonly prepare?: (ctx: Context, details: Static<D>) => Promise<P>
   /** Does what was asked, in the transaction of the decision. */
   readonly approved: (
     ctx: WriteContext,
     approval: Approval<Static<D>>,
-    prepared: unknown,
+    prepared: P,
   ) => Promise<void>
   /** Undoes what the request has done already. */
   readonly rejected?: (ctx: WriteContext, approval: Approval<Static<D>>) => Promise<void>
@@ -102,11 +100,11 @@ const Note = t.Optional(
 )
 
 /** Makes the operations of a kind of request. */
-export function fourEyes<D extends TObject>(
-  definition: FourEyesDefinition<D>,
+export function fourEyes<D extends TObject, P = undefined>(
+  definition: FourEyesDefinition<D, P>,
 ): FourEyes<Static<D>> {
   const { kind, details, names, path, what, verb = 'approve' } = definition
-  const output = t.Object({
+  const output: TObject = t.Object({
     id: Uuid,
     subject: t.String(),
     details,
@@ -119,6 +117,8 @@ export function fourEyes<D extends TObject>(
     note: t.Union([t.String(), t.Null()]),
   })
   type Row = Approval<Static<D>>
+  // The details were checked against their schema when they were asked for.
+  const typed = (row: ApprovalRow) => row as ApprovalRow<unknown> as Row
   const access = user({ roles: ['admin'] })
 
   const list = operation(names.list, {
@@ -133,14 +133,14 @@ export function fourEyes<D extends TObject>(
       const rows = await kernel.db.read((sql) => listApprovals(sql, clock.date(), query))
       const items = rows.slice(0, limit)
       const next = rows.length > limit ? (items.at(-1)?.id ?? null) : null
-      return { items: items.map((row) => shown(row) as never), next_cursor: next }
+      return { items: items.map(shown), next_cursor: next }
     },
   })
 
   const find = async (ctx: Context, sql: WriteContext['tx']['sql'], id: string, lock: boolean) => {
     const row = await findApproval(sql, ctx.clock.date(), kind, id, { lock })
     if (row === undefined) throw noSuchRequest()
-    return row as unknown as Row
+    return typed(row)
   }
   const decide = async (
     ctx: WriteContext,
@@ -169,7 +169,8 @@ export function fourEyes<D extends TObject>(
     idempotent: true,
     stepUp: () => true,
     async prepare(ctx, { id }) {
-      if (definition.prepare === undefined) return undefined
+      // Without `prepare`, `P` is undefined.
+      if (definition.prepare === undefined) return undefined as P
       const row = await ctx.kernel.db.read((sql) => find(ctx, sql, id, false))
       return await definition.prepare(ctx, row.details)
     },
@@ -179,7 +180,7 @@ export function fourEyes<D extends TObject>(
       refuseDecided(row)
       const decided = await decide(ctx, row, 'approved', note)
       await definition.approved(ctx, decided, prepared)
-      return shown(decided) as never
+      return shown(decided)
     },
   })
 
@@ -196,7 +197,7 @@ export function fourEyes<D extends TObject>(
       refuseDecided(row)
       const decided = await decide(ctx, row, 'rejected', note)
       await definition.rejected?.(ctx, decided)
-      return shown(decided) as never
+      return shown(decided)
     },
   })
 
@@ -222,7 +223,7 @@ export function fourEyes<D extends TObject>(
       }
       const target = { type: 'approval', id: made.id }
       ctx.audit({ action: `${kind}_requested`, target, ...definition.audited(asked) })
-      return made as unknown as Row
+      return typed(made)
     },
     async withdraw(ctx, id, { by, note }) {
       const row = await find(ctx, ctx.tx.sql, id, true)
@@ -232,7 +233,7 @@ export function fourEyes<D extends TObject>(
     },
     operations: [list, approve, reject],
     output,
-    show: (approval) => shown(approval as unknown as ApprovalRow),
+    show: shown,
   }
 }
 
@@ -263,7 +264,7 @@ function refuseDecided({ state }: Pick<ApprovalRow, 'state'>): void {
   throw new Failure('conflict', state === 'expired' ? 'It has expired' : `It is ${state} already`)
 }
 
-function shown(row: ApprovalRow | Approval<unknown>) {
+function shown(row: ApprovalRow<unknown>) {
   const { barred: _barred, requested_at, expires_at, decided_at, ...rest } = row
   return {
     ...rest,

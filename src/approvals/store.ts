@@ -8,10 +8,10 @@ export const STATES = ['pending', 'approved', 'rejected', 'expired'] as const
 export type ApprovalState = (typeof STATES)[number]
 
 /** A request as it is stored. */
-export interface ApprovalRow {
+export interface ApprovalRow<D = JsonObject> {
   readonly id: string
   readonly subject: string
-  readonly details: JsonObject
+  readonly details: D
   readonly state: ApprovalState
   readonly requested_by: string
   readonly requested_at: Date

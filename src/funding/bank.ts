@@ -36,14 +36,13 @@ const confirming = fourEyes({
     if (!(await kernel.db.read((sql) => isOpen(sql, to_user_id)))) {
       throw new Failure('not_found', 'No such user')
     }
-    return [
-      await accounts.open({ asset, kind: 'external', reference: 'bank' }),
-      await accounts.open({ asset, kind: 'wallet', owner: to_user_id }),
-    ]
+    return {
+      bank: await accounts.open({ asset, kind: 'external', reference: 'bank' }),
+      wallet: await accounts.open({ asset, kind: 'wallet', owner: to_user_id }),
+    }
   },
-  async approved(ctx, { details }, prepared) {
+  async approved(ctx, { details }, { bank, wallet }) {
     const { to_user_id, asset, amount, bank_reference } = details
-    const [bank, wallet] = prepared as [Account, Account]
     await lockPeople(ctx.tx.sql, [to_user_id], { blocked: 'allowed' })
     const of = await ctx.kernel.use(Accounts).asset(asset)
     await bookActs(ctx, [
@@ -60,7 +59,6 @@ const confirming = fourEyes({
     ])
   },
 })
-type Account = Awaited<ReturnType<Accounts['open']>>
 
 const enter = operation('funding.bank.enter', {
   summary: 'Enter a transfer that the bank has booked; another administrator has to confirm it',

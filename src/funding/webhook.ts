@@ -28,12 +28,6 @@ const Counts = service('payment webhook counts', ({ metrics }) => ({
   ),
 }))
 
-/** What `prepare` hands to the handler. */
-interface Received {
-  readonly event: ProviderEvent
-  readonly fact: Fact
-}
-
 /** An event of a payment provider. */
 export const webhook = operation('funding.webhook', {
   summary: 'Where a payment provider tells of payments, refunds and disputes',
@@ -82,11 +76,10 @@ export const webhook = operation('funding.webhook', {
       })
       await openWallet(kernel, before?.userId ?? fact.userId, fact.asset)
     }
-    return { event, fact } satisfies Received
+    return { event, fact }
   },
-  async handler(ctx, { provider, body }, prepared) {
+  async handler(ctx, { provider, body }, { event, fact }) {
     const { tx, clock, kernel, afterCommit } = ctx
-    const { event, fact } = prepared as Received
     const paymentId = ('paymentId' in fact ? fact.paymentId : undefined) ?? ''
     const { id: eventId, type } = event
     const noted = { provider, eventId, type, paymentId, outcome: fact.kind, body }

@@ -2,6 +2,7 @@ import { type ErrorCode, ERRORS } from '../base/errors.ts'
 import { oneOf, t, type TObject, type TSchema } from '../base/schema.ts'
 import { type Channel, CHANNEL_NAME_MAX, type EventType } from '../kernel/channel.ts'
 import type { Registry } from '../kernel/feature.ts'
+import { stepsUp } from '../kernel/operation.ts'
 import { type SchemaWriter, schemaWriter } from './json-schema.ts'
 
 type Json = { [name: string]: unknown }
@@ -110,10 +111,9 @@ export function asyncApi(
   for (const feature of registry.features) {
     for (const operation of feature.operations) {
       if (!operation.socket) continue
-      const { form, idempotent } = operation
-      const stepsUp = form.kind === 'handler' && form.stepUp !== undefined
-      const frame = callFrame(operation.name, operation.input, idempotent, stepsUp)
-      addCall(draft, operation.name, operation.summary, frame, ackFrame(operation.output), {
+      const { name, input, idempotent } = operation
+      const frame = callFrame(name, input, idempotent, stepsUp(operation))
+      addCall(draft, name, operation.summary, frame, ackFrame(operation.output), {
         tags: [{ name: feature.name }],
         security:
           operation.access.kind === 'user' ? [ref('components', 'securitySchemes', 'token')] : [],

@@ -44,8 +44,8 @@ const FILES = {
 
 /** The page of the documentation, its files, and the documents themselves. */
 export function docsRoutes(edge: Edge): MountedRoute[] {
-  const { registry, config } = edge.kernel
-  const { version } = edge
+  const { registry, version } = edge
+  const { config } = edge.kernel
   // Written at the first request: a start should not wait for what few ask for.
   const document = (path: string, write: () => unknown) => {
     let text: string | undefined

@@ -1,5 +1,6 @@
 import type { Actor, ApiKeyActor, RequestInfo } from '../kernel/access.ts'
 import type { Executor } from '../kernel/execute.ts'
+import type { Registry } from '../kernel/feature.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { TrustedProxies } from '../net/address.ts'
 import type { AccessLog } from './access-log.ts'
@@ -16,6 +17,8 @@ export interface PartState {
 /** What the HTTP edge is made of. */
 export interface HttpOptions {
   readonly kernel: Kernel
+  /** What is mounted, and what the documents are about. */
+  readonly registry: Registry
   readonly executor: Executor
   /** Who a token belongs to; synchronous, throws `Failure` for one that is not accepted. */
   readonly authenticate: (token: string) => Actor

@@ -115,7 +115,7 @@ function mountedRoutes(edge: Edge): Mounted {
 }
 
 function operationRoutes(edge: Edge): MountedRoute[] {
-  return [...edge.kernel.registry.operations.values()].flatMap((operation) =>
+  return [...edge.registry.operations.values()].flatMap((operation) =>
     operation.routes.flatMap((route) => {
       const endpoint = operationEndpoint(edge, operation, route)
       return PREFIXES.map((prefix) => ({

@@ -1,6 +1,6 @@
 import type { Caller } from '../kernel/access.ts'
 import type { Outcome } from '../kernel/call.ts'
-import type { Operation, RawBody, Route } from '../kernel/operation.ts'
+import { type Operation, type RawBody, type Route, stepsUp } from '../kernel/operation.ts'
 import { admit } from './admission.ts'
 import { answerEmpty, answerFailure, answerJson, answerMedia } from './answer.ts'
 import { hasBody, readBody, readRawBody } from './body.ts'
@@ -52,7 +52,7 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
   const takesBody = route.method !== 'GET'
   const open = operation.access.kind === 'anyone'
   const admission = { open, guessable: open && operation.limit === 'identity' }
-  const stepsUp = operation.form.kind === 'handler' && operation.form.stepUp !== undefined
+  const takesStepUp = stepsUp(operation)
   const { executor } = edge
   const { media, raw } = operation
 
@@ -84,7 +84,7 @@ export function operationEndpoint(edge: Edge, operation: Operation, route: Route
     for (const [position, name] of names) input[name] = read(name, parameters?.[position] ?? '')
     const { headers } = call.request
     const key = takesBody ? (headers.get('idempotency-key') ?? undefined) : undefined
-    const stepUp = stepsUp ? (headers.get('x-step-up') ?? undefined) : undefined
+    const stepUp = takesStepUp ? (headers.get('x-step-up') ?? undefined) : undefined
     const outcome = executor.execute(operation, { actor, request: call, input, key, stepUp })
     if (!(outcome instanceof Promise)) return answered(call, outcome, input)
     return outcome.then(

@@ -2,7 +2,7 @@ import { type ErrorCode, ERRORS } from '../base/errors.ts'
 import type { TObject, TSchema } from '../base/schema.ts'
 import type { Registry } from '../kernel/feature.ts'
 import { LIMITS } from '../kernel/limits.ts'
-import type { Operation, Route } from '../kernel/operation.ts'
+import { type Operation, type Route, stepsUp } from '../kernel/operation.ts'
 import { exampleOf, type JsonSchema, type SchemaWriter, schemaWriter } from './json-schema.ts'
 import { pathParameters, PREFIXES } from './mount.ts'
 import { Problem } from './problem.ts'
@@ -118,9 +118,6 @@ const STEP_UP = {
     '5 minutes.',
   schema: { type: 'string', minLength: 43, maxLength: 43 },
 }
-
-/** Whether a call may need a fresh second factor. */
-const stepsUp = ({ form }: Operation) => form.kind === 'handler' && form.stepUp !== undefined
 
 function refusal(status: number): Json {
   const codes = (Object.keys(ERRORS) as ErrorCode[]).filter((c) => ERRORS[c].status === status)

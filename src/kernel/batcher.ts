@@ -2,45 +2,23 @@ import { pipelined } from '../../db/pipelined.ts'
 import { asFailure, retryDelayMs } from '../../db/transaction.ts'
 import { Failure } from '../base/errors.ts'
 import type { Outcome } from './call.ts'
-import type { BatchContext, BatchItem, WriteContext } from './context.ts'
+import type { BatchContext, BatchItem } from './context.ts'
 import type { AuditEntry, AuditLine, Emission } from './effects.ts'
-import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
+import { Gather } from './gather.ts'
 import type { Kernel, Position } from './kernel.ts'
-import type { Form, Operation } from './operation.ts'
+import type { BatchForm, HandlerForm, Operation } from './operation.ts'
 
-type BatchHandler = Extract<Form, { kind: 'batch' }>['batch']
 type Item = BatchItem<never>
-
-/** Gathers the calls of one batch operation into transactions. */
-export interface Batcher {
-  submit(item: Item, key: string | undefined): Promise<Outcome>
-}
 
 /** Most calls in one transaction; larger ones only delay their first answer. */
 const BATCH_MAX = 1_000
-/** Most calls waiting in a lane; above that the server says so instead of growing. */
-const WAITING_MAX = 20_000
 
-interface Waiting {
-  readonly item: Item
-  readonly resolve: (outcome: Outcome) => void
-  readonly reject: (error: unknown) => void
-}
-
-interface Lane {
-  waiting: Waiting[]
-  busy: boolean
-}
-
-/** Makes the batcher of one operation. */
+/** Gathers the calls of one batch operation into transactions. */
 export function createBatcher(
   kernel: Kernel,
-  operation: Operation,
-  handler: BatchHandler,
-): Batcher {
-  // One transaction at a time. Two, chosen by sender, were measured: both want the same stream
-  // heads, wait for each other there, and get half the batch each, which costs a third more.
-  const lane: Lane = { waiting: [], busy: false }
+  { name }: Operation,
+  { batch }: BatchForm,
+): Gather<Item, Outcome> {
   const sizes = kernel.metrics
     .histogram(
       'batch_size',
@@ -48,91 +26,56 @@ export function createBatcher(
       ['operation'],
       [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000],
     )
-    .labels({ operation: operation.name })
+    .labels({ operation: name })
+  return new Gather({
+    run: (items) => runBatch(kernel, batch, items),
+    fit: ({ length }) => Math.min(length, BATCH_MAX),
+    aloneAtOnce: 1,
+    split: (size, error) =>
+      kernel.log.warn('batch failed, running its calls one by one', {
+        operation: name,
+        size,
+        error,
+      }),
+    sizes,
+  })
+}
 
-  const flush = async () => {
-    while (lane.waiting.length > 0) {
-      // Publishing the last batch may have taken a while: what has come in meanwhile is read from
-      // the sockets first, so that it joins this batch and not the one after.
-      await nextTurn()
-      const batch = lane.waiting.splice(0, BATCH_MAX)
-      sizes.observe(batch.length)
-      await settle(kernel, operation, handler, batch)
-    }
-    lane.busy = false
-  }
-
+/**
+ * The same as a write of its own, for a call whose idempotency record commits with it, or which
+ * needs a fresh second factor.
+ */
+export function singly({ batch, stepUp }: BatchForm): HandlerForm {
   return {
-    submit(item, key) {
-      if (key !== undefined) {
-        return inTurn(kernel, operation, item.actor, key, (keyed) =>
-          single(kernel, handler, item, keyed),
-        )
+    ...(stepUp === undefined ? {} : { stepUp }),
+    async handler(ctx, input) {
+      const { kernel, clock, tx, actor, request, afterCommit } = ctx
+      const one: BatchContext = {
+        kernel,
+        clock,
+        sql: tx.sql,
+        claim: () => undefined,
+        emit: (_index, emission) => ctx.emit(emission),
+        audit: (_index, entry) => ctx.audit(entry),
+        afterCommit,
       }
-      if (lane.waiting.length >= WAITING_MAX) {
-        const retryAfterMs = 1_000
-        return Promise.reject(new Failure('overloaded', 'Too much is waiting', { retryAfterMs }))
-      }
-      return new Promise((resolve, reject) => {
-        lane.waiting.push({ item, resolve, reject })
-        if (lane.busy) return
-        lane.busy = true
-        void flush()
-      })
+      const [result] = await batch(one, [{ actor, input, request }])
+      if (result instanceof Failure) throw result
+      return result
     },
-  }
-}
-
-/** Not a microtask: those run between two messages of one turn, and would batch nothing. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
-}
-
-/** Runs a batch; what fails as a whole is tried again one by one, so that one fails alone. */
-async function settle(
-  kernel: Kernel,
-  operation: Operation,
-  handler: BatchHandler,
-  batch: readonly Waiting[],
-): Promise<void> {
-  try {
-    const outcomes = await runBatch(
-      kernel,
-      operation,
-      handler,
-      batch.map(({ item }) => item),
-    )
-    for (const [index, { resolve, reject }] of batch.entries()) {
-      const outcome = outcomes[index] as Outcome | Failure
-      if (outcome instanceof Failure) reject(outcome)
-      else resolve(outcome)
-    }
-  } catch (error) {
-    // A database that is away is away for each of them.
-    if (batch.length === 1 || error instanceof Failure) {
-      for (const { reject } of batch) reject(error)
-      return
-    }
-    kernel.log.warn('batch failed, running its calls one by one', {
-      operation: operation.name,
-      size: batch.length,
-      error,
-    })
-    for (const one of batch) await settle(kernel, operation, handler, [one])
   }
 }
 
 async function runBatch(
   kernel: Kernel,
-  operation: Operation,
-  handler: BatchHandler,
+  batch: BatchForm['batch'],
   items: readonly Item[],
 ): Promise<(Outcome | Failure)[]> {
   const startMs = kernel.clock.monotonicMs()
   for (let attempt = 1; ; attempt++) {
     const state = { committing: false }
     try {
-      return await attemptBatch(kernel, operation, handler, items, state)
+      return await attemptBatch(kernel, batch, items, state)
     } catch (error) {
       const elapsedMs = kernel.clock.monotonicMs() - startMs
       const wait = retryDelayMs(error, attempt, state.committing, elapsedMs)
@@ -144,8 +87,7 @@ async function runBatch(
 
 async function attemptBatch(
   kernel: Kernel,
-  operation: Operation,
-  handler: BatchHandler,
+  batch: BatchForm['batch'],
   items: readonly Item[],
   state: { committing: boolean },
 ): Promise<(Outcome | Failure)[]> {
@@ -169,7 +111,7 @@ async function attemptBatch(
   }
   try {
     const begun = pipelined(connection`begin`)
-    const results = await handler(ctx, items as never)
+    const results = await batch(ctx, items)
     await begun
     const lines = linesOf(trail, results)
     // Sent before the commit and awaited after it: if it fails, the commit is a rollback.
@@ -220,56 +162,17 @@ function outcomesOf(
 ) {
   const positions = new Array<Position | undefined>(items.length)
   const skip = new Array<string | undefined>(emissions.length)
-  for (const [n, emission] of emissions.entries()) {
+  for (const [n, { channel, owner }] of emissions.entries()) {
     const cause = causes[n] as number
     const { actor, request } = items[cause] as Item
     const offset = offsets[n]
     if (offset === undefined || request.connectionId === undefined) continue
-    if (!emission.event.channel.personal) continue
-    if (emission.channel.endsWith(actor.userId) === false) continue
-    positions[cause] = { channel: emission.channel, offset }
+    if (owner !== actor.userId) continue
+    positions[cause] = { channel, offset }
     skip[n] = request.connectionId
   }
   const outcomes = results.map((output, n) =>
     output instanceof Failure ? output : { output, position: positions[n] },
   )
   return { outcomes, skip }
-}
-
-/** A call with an idempotency key has its own transaction, in which its record commits too. */
-async function single(
-  kernel: Kernel,
-  handler: BatchHandler,
-  item: Item,
-  keyed: Keyed,
-): Promise<Outcome> {
-  let emissions: Emission[] = []
-  let lines: AuditLine[] = []
-  let after: (() => void)[] = []
-  const outcome = await kernel.db.transaction(async (tx) => {
-    emissions = []
-    lines = []
-    after = []
-    const ctx = { kernel, clock: kernel.clock, tx, ...item } as unknown as WriteContext<never>
-    return await answerOnce(kernel, undefined, ctx, item.input, keyed, async () => {
-      const batch: BatchContext = {
-        kernel,
-        clock: kernel.clock,
-        sql: tx.sql,
-        claim: () => undefined,
-        emit: (_index, emission) => void emissions.push(emission),
-        audit: (index, entry) => void lines.push(lineOf([item], index, entry)),
-        afterCommit: (fn) => void after.push(fn),
-      }
-      const [result] = await handler(batch, [item as never])
-      if (result instanceof Failure) throw result
-      if (lines.length > 0) await kernel.audit.insert(tx.sql, lines)
-      if (emissions.length > 0) await kernel.streams.enqueue(tx.sql, emissions)
-      return result
-    })
-  })
-  if (lines.length > 0) kernel.audit.committed()
-  if (emissions.length > 0) kernel.streams.committed()
-  for (const fn of after) fn()
-  return outcome
 }

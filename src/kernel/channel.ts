@@ -1,13 +1,7 @@
 import type { Static, TSchema } from '../base/schema.ts'
 import type { Actor } from './access.ts'
-import type { Emission, Reference } from './effects.ts'
+import type { Emission, Recovery, Reference } from './effects.ts'
 import type { Kernel } from './kernel.ts'
-
-/**
- * How a channel is recovered after a cut:
- * `stream` keeps every event for a while, `cache` keeps the latest, `none` keeps nothing.
- */
-export type Recovery = 'stream' | 'cache' | 'none'
 
 /** A namespace of channels (`namespace:id`): who may read it and what it keeps, in one place. */
 export interface Channel {
@@ -87,9 +81,13 @@ export function emission<S extends TSchema>(
   payload: Static<S>,
   ref?: Reference,
 ): Emission {
+  const { channel: on, type, kind } = of
   return {
-    event: of as unknown as EventType,
-    channel: `${of.channel.namespace}:${id}`,
+    channel: `${on.namespace}:${id}`,
+    owner: on.personal ? id : undefined,
+    recovery: on.recovery,
+    type,
+    kind,
     payload: JSON.stringify(payload),
     ref,
   }

@@ -3,9 +3,8 @@ import type { Tx } from '../../db/transaction.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Static, TObject } from '../base/schema.ts'
 import type { Actor, RequestInfo } from './access.ts'
-import type { AuditEntry, Emission, EnqueueOptions } from './effects.ts'
+import type { AuditEntry, Emission, EnqueueOptions, JobTarget } from './effects.ts'
 import type { Kernel } from './kernel.ts'
-import type { Queue } from './queue.ts'
 
 /** What every handler gets. */
 export interface Context<A = Actor> {
@@ -29,7 +28,7 @@ export interface WriteContext<A = Actor> extends Context<A> {
   readonly auditRefusal: (entry: AuditEntry) => void
   /** Adds a job to a queue, durable with this very transaction. */
   readonly enqueue: <P extends TObject>(
-    queue: Queue<P>,
+    queue: JobTarget<P>,
     payload: Static<P>,
     options?: EnqueueOptions,
   ) => void

@@ -1,6 +1,16 @@
+import type { Static, TObject, Validator } from '../base/schema.ts'
 import type { Caller, RequestInfo } from './access.ts'
-import type { EventType } from './channel.ts'
-import type { Queue } from './queue.ts'
+
+/**
+ * What a transaction does beside its rows: events, jobs and lines of the audit log. Plain data that
+ * points to no definition, so that whoever writes or passes it on needs to know none.
+ */
+
+/**
+ * How a channel is recovered after a cut:
+ * `stream` keeps every event for a while, `cache` keeps the latest, `none` keeps nothing.
+ */
+export type Recovery = 'stream' | 'cache' | 'none'
 
 /**
  * What a stream row points to when its content lives in the feature's own tables: two integers,
@@ -8,18 +18,32 @@ import type { Queue } from './queue.ts'
  */
 export type Reference = readonly [number, number]
 
-/** A durable event on its way to its stream. */
+/** A durable event on its way to its stream; `emission()` of `channel.ts` makes it. */
 export interface Emission {
-  readonly event: EventType
   /** Full name of the channel, `namespace:id`. */
   readonly channel: string
+  /** The user whose personal channel it is. */
+  readonly owner: string | undefined
+  readonly recovery: Recovery
+  readonly type: string
+  /** Number of the type in stream rows; undefined for one that is never durable. */
+  readonly kind: number | undefined
   /** The payload as JSON text: serialised once, for every reader. */
   readonly payload: string
   /** Set when the stream row holds only a reference. */
   readonly ref: Reference | undefined
 }
 
-/** A job to be. */
+/** A queue, as far as putting a job into it goes. */
+export interface JobTarget<P extends TObject = TObject> {
+  readonly name: string
+  readonly payload: P
+  readonly valid: Validator
+  /** Payloads are encrypted at rest. */
+  readonly sealed?: boolean
+}
+
+/** When and how a job is put into its queue. */
 export interface EnqueueOptions {
   /** Not before so many milliseconds from now. */
   readonly delayMs?: number
@@ -35,8 +59,22 @@ export interface EnqueueOptions {
 
 /** A job on its way into the database. */
 export interface Enqueued extends EnqueueOptions {
-  readonly queue: Queue
-  readonly payload: unknown
+  readonly queue: string
+  readonly sealed: boolean
+  /** The payload as JSON text. */
+  readonly payload: string
+}
+
+/** Makes a job of a payload. @throws Error for one that its queue does not take */
+export function enqueued<P extends TObject>(
+  { name, valid, sealed = false }: JobTarget<P>,
+  payload: Static<P>,
+  options: EnqueueOptions = {},
+): Enqueued {
+  if (!valid.check(payload)) {
+    throw new Error(`not a payload of the queue ${name}: ${JSON.stringify(valid.errors(payload))}`)
+  }
+  return { ...options, queue: name, sealed, payload: JSON.stringify(payload) }
 }
 
 /** A value that JSON knows. */

@@ -2,16 +2,27 @@ import { type ErrorCode, Failure } from '../base/errors.ts'
 import { addressGroup } from '../net/address.ts'
 import type { HistogramHandle } from '../observe/metrics.ts'
 import { type Caller, callerId, isAdmin, type RequestInfo } from './access.ts'
-import { type Batcher, createBatcher } from './batcher.ts'
+import { createBatcher, singly } from './batcher.ts'
 import type { Call, Outcome } from './call.ts'
-import type { BatchItem, Context, WriteContext } from './context.ts'
-import { answerOnce, inTurn, type Keyed } from './idempotency.ts'
+import type { BatchItem, Context } from './context.ts'
+import type { Gather } from './gather.ts'
 import { acceptInput } from './input.ts'
 import type { Kernel } from './kernel.ts'
-import type { Operation } from './operation.ts'
-import { unitOfWork } from './write.ts'
+import type { BatchForm, HandlerForm, Operation } from './operation.ts'
+import type { StepUp } from './step-up.ts'
+import { checkOutput, write, type WriteParts } from './write.ts'
 
-/** Runs operations: access, limit, input, idempotency, transaction, events. */
+const KEY = /^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$/
+
+/** What an executor needs beside the kernel. */
+export interface ExecutorOptions {
+  /** Who checks fresh second factors. */
+  readonly stepUp: StepUp
+  /** Whether answers, which are our own work, are checked against their schemas. */
+  readonly checksOutputs: boolean
+}
+
+/** Runs operations: access, limit, input, idempotency, transaction, effects. */
 export interface Executor {
   /**
    * Answers synchronously where the operation can (so that an ephemeral frame costs no promise),
@@ -22,107 +33,130 @@ export interface Executor {
   idle(): Promise<void>
 }
 
-const KEY = /^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$/
+/** The executor of a server. */
+export class OperationExecutor implements Executor {
+  readonly #parts: WriteParts
+  readonly #batchers = new Map<Operation, Gather<BatchItem<never>, Outcome>>()
+  readonly #observe: ReturnType<typeof observer>
+  readonly #whenIdle: (() => void)[] = []
+  #running = 0
 
-/** Makes the executor of a server. */
-export function createExecutor(kernel: Kernel): Executor {
-  const batchers = new Map<Operation, Batcher>()
-  const observe = observer(kernel)
-  const whenIdle: (() => void)[] = []
-  let running = 0
+  constructor(kernel: Kernel, options: ExecutorOptions) {
+    this.#parts = { kernel, ...options }
+    this.#observe = observer(kernel)
+  }
 
-  const start = (operation: Operation, call: Call): Outcome | Promise<Outcome> => {
+  execute(operation: Operation, call: Call): Outcome | Promise<Outcome> {
+    const startMs = this.#parts.kernel.clock.monotonicMs()
+    let outcome: Outcome | Promise<Outcome>
+    try {
+      outcome = this.#start(operation, call)
+    } catch (error) {
+      throw this.#fail(operation, call, startMs, error)
+    }
+    if (outcome instanceof Promise) return this.#finish(operation, call, startMs, outcome)
+    this.#observe(operation, 'ok', startMs)
+    return outcome
+  }
+
+  idle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#whenIdle.push(resolve))
+  }
+
+  #start(operation: Operation, call: Call): Outcome | Promise<Outcome> {
+    const { kernel } = this.#parts
     const actor = authorize(operation, call.actor)
     limit(kernel, operation, call)
-    const input = acceptInput(operation, call.input)
+    const input = acceptInput(operation, call.input) as never
     const key = checkedKey(operation, call.key)
+    const { request } = call
     const context: Context<never> = {
       kernel,
       clock: kernel.clock,
       actor: actor as never,
-      request: call.request,
+      request,
     }
     const { form } = operation
     switch (form.kind) {
       case 'immediate': {
-        const output = form.immediate(context, input as never)
-        if (output instanceof Promise) return output.then((value) => checked(operation, value))
-        return checked(operation, output)
+        const output = form.immediate(context, input)
+        if (output instanceof Promise) return output.then((value) => this.#answer(operation, value))
+        return this.#answer(operation, output)
       }
       case 'run':
-        return form.run(context, input as never).then((output) => checked(operation, output))
-      case 'batch': {
-        let batcher = batchers.get(operation)
-        if (batcher === undefined) {
-          batcher = createBatcher(kernel, operation, form.batch)
-          batchers.set(operation, batcher)
+        return form.run(context, input).then((output) => this.#answer(operation, output))
+      case 'batch':
+        if (key === undefined && form.stepUp === undefined) {
+          return this.#batcher(operation, form).submit({ actor: context.actor, input, request })
         }
-        // Access has been checked: a batch operation always has an actor.
-        const item = { actor, input, request: call.request } as BatchItem<never>
-        return batcher.submit(item, key)
-      }
-      case 'handler': {
-        const { stepUp } = call
-        if (key === undefined) return write(kernel, operation, context, { input, stepUp })
-        return inTurn(kernel, operation, call.actor, key, (keyed) =>
-          write(kernel, operation, context, { input, stepUp }, keyed),
-        )
-      }
+        return this.#write(operation, singly(form), context, call, key, input)
+      case 'handler':
+        return this.#write(operation, form, context, call, key, input)
     }
   }
 
-  const fail = (operation: Operation, call: Call, startMs: number, error: unknown): Failure => {
-    const failure = asFailure(kernel, operation, call, error)
-    observe(operation, failure.code, startMs)
-    if (REFUSALS.has(failure.code)) noteRefusal(operation, call, failure)
-    return failure
+  #write(
+    operation: Operation,
+    form: HandlerForm,
+    context: Context<never>,
+    { actor: caller, stepUp }: Call,
+    key: string | undefined,
+    input: never,
+  ): Promise<Outcome> {
+    return write(this.#parts, operation, form, context, { caller, key, stepUp }, input)
   }
-  // Not waited for by the answer, but by whoever waits until nothing is running any more.
-  const noteRefusal = (operation: Operation, call: Call, failure: Failure) => {
-    const { actor, request } = call
-    if (kernel.limiter.take('refusal', subjectOf(actor, request)) !== 0) return
-    running++
-    void recordRefusal(kernel, operation, call, failure).finally(ended)
+
+  #answer(operation: Operation, output: unknown): Outcome {
+    if (this.#parts.checksOutputs) checkOutput(operation, output)
+    return { output }
   }
-  const ended = () => {
-    running--
-    if (running === 0) for (const resolve of whenIdle.splice(0)) resolve()
+
+  #batcher(operation: Operation, form: BatchForm): Gather<BatchItem<never>, Outcome> {
+    let batcher = this.#batchers.get(operation)
+    if (batcher === undefined) {
+      batcher = createBatcher(this.#parts.kernel, operation, form)
+      this.#batchers.set(operation, batcher)
+    }
+    return batcher
   }
-  const finish = async (
+
+  async #finish(
     operation: Operation,
     call: Call,
     startMs: number,
     outcome: Promise<Outcome>,
-  ): Promise<Outcome> => {
-    running++
+  ): Promise<Outcome> {
+    this.#running++
     try {
       const value = await outcome
-      observe(operation, 'ok', startMs)
+      this.#observe(operation, 'ok', startMs)
       return value
     } catch (error) {
-      throw fail(operation, call, startMs, error)
+      throw this.#fail(operation, call, startMs, error)
     } finally {
-      ended()
+      this.#ended()
     }
   }
 
-  return {
-    execute(operation, call) {
-      const startMs = kernel.clock.monotonicMs()
-      let outcome: Outcome | Promise<Outcome>
-      try {
-        outcome = start(operation, call)
-      } catch (error) {
-        throw fail(operation, call, startMs, error)
-      }
-      if (outcome instanceof Promise) return finish(operation, call, startMs, outcome)
-      observe(operation, 'ok', startMs)
-      return outcome
-    },
-    idle() {
-      if (running === 0) return Promise.resolve()
-      return new Promise((resolve) => whenIdle.push(resolve))
-    },
+  #fail(operation: Operation, call: Call, startMs: number, error: unknown): Failure {
+    const failure = asFailure(this.#parts.kernel, operation, call, error)
+    this.#observe(operation, failure.code, startMs)
+    if (REFUSALS.has(failure.code)) this.#noteRefusal(operation, call, failure)
+    return failure
+  }
+
+  /** Not waited for by the answer, but by whoever waits until nothing is running any more. */
+  #noteRefusal(operation: Operation, call: Call, failure: Failure): void {
+    const { kernel } = this.#parts
+    if (kernel.limiter.take('refusal', subjectOf(call.actor, call.request)) !== 0) return
+    this.#running++
+    void recordRefusal(kernel, operation, call, failure).finally(() => this.#ended())
+  }
+
+  #ended(): void {
+    this.#running--
+    if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 }
 
@@ -176,57 +210,13 @@ function checkedKey(operation: Operation, key: string | undefined): string | und
   return operation.idempotent ? key : undefined
 }
 
-/** Runs a `handler` operation as a unit of work, with its idempotency record. */
-async function write(
-  kernel: Kernel,
-  operation: Operation,
-  context: Context<never>,
-  call: { readonly input: unknown; readonly stepUp: string | undefined },
-  keyed?: Keyed,
-): Promise<Outcome> {
-  const { form } = operation
-  if (form.kind !== 'handler') throw new Error(`${operation.name} is not a handler operation`)
-  const { input } = call
-  const prepared = await form.prepare?.(context, input as never)
-  return await unitOfWork(kernel, context, async (ctx: WriteContext<never>): Promise<Outcome> => {
-    const act = async () => {
-      // Not for a repeated request: its answer exists, and its token is used up.
-      if (form.stepUp !== undefined && (await form.stepUp(ctx, input as never))) {
-        await kernel.stepUp.require(ctx, operation, input, call.stepUp)
-      }
-      const output = await form.handler(ctx, input as never, prepared)
-      // Before the commit: a wrong answer must not count, nor be remembered under a key.
-      if (outputsAreChecked) checkedOutput(operation, output)
-      return output
-    }
-    if (keyed === undefined) return { output: await act() }
-    return await answerOnce(kernel, form.secretOutput, ctx, input, keyed, act)
-  })
-}
-
-/** Answers are our own work: a wrong one is a bug, so it is looked for outside production. */
-function checkedOutput(operation: Operation, output: unknown): void {
-  if (operation.validOutput.check(output)) return
-  const errors = operation.validOutput.errors(output)
-  throw new Error(`${operation.name} answered against its schema: ${JSON.stringify(errors)}`)
-}
-let outputsAreChecked = true
-/** Turns the check of answers against their schemas off (production) or on. */
-export function checkOutputs(on: boolean): void {
-  outputsAreChecked = on
-}
-function checked(operation: Operation, output: unknown): Outcome {
-  if (outputsAreChecked) checkedOutput(operation, output)
-  return { output }
-}
-
 function asFailure(kernel: Kernel, operation: Operation, call: Call, error: unknown): Failure {
+  const report = { operation: operation.name, request_id: call.request.id, error }
   if (error instanceof Failure) {
-    if (error.code === 'internal')
-      kernel.log.error('operation failed', report(operation, call, error))
+    if (error.code === 'internal') kernel.log.error('operation failed', report)
     return error
   }
-  kernel.log.error('operation failed', report(operation, call, error))
+  kernel.log.error('operation failed', report)
   return new Failure('internal', `Internal error; request ${call.request.id}`)
 }
 
@@ -252,10 +242,6 @@ async function recordRefusal(
   } catch (error) {
     log.error('refusal not in the audit log', { operation: operation.name, error })
   }
-}
-
-function report(operation: Operation, call: Call, error: unknown) {
-  return { operation: operation.name, request_id: call.request.id, error }
 }
 
 /** Latency by operation and outcome, with the label handles resolved once. */

@@ -1,10 +1,10 @@
 import type { Channel, EventType } from './channel.ts'
 import type { Job } from './job.ts'
-import type { Kernel } from './kernel.ts'
+import { type Given, given, type Kernel, part } from './kernel.ts'
 import type { Operation } from './operation.ts'
-import type { PersonalData } from './personal-data.ts'
-import type { Queue } from './queue.ts'
-import type { ServiceEventType } from './service-event.ts'
+import { AllPersonalData, type PersonalData } from './personal-data.ts'
+import { type Queue, QueueCatalog } from './queue.ts'
+import { type ServiceEventType, ServiceEventTypes } from './service-event.ts'
 
 /** What a feature brings to the product. Each edge mounts what it needs of it. */
 export interface Feature {
@@ -34,6 +34,9 @@ export interface SealedColumn {
   /** The column that identifies the row, as text. */
   readonly id: string
 }
+
+/** The sealed columns of all features, also those that are turned off. */
+export const SealedColumns = part<readonly SealedColumn[]>('the sealed columns of all features')
 
 /** People who share something with a user, and the channel that they share. */
 export interface Peer {
@@ -116,4 +119,16 @@ export function createRegistry(features: readonly Feature[]): Registry {
     queues,
     serviceEvents,
   }
+}
+
+/** What features ask for of all the others: each gets just its part of the registry. */
+export function partsOf({ features, queues, serviceEvents }: Registry): readonly Given[] {
+  const personal = features.flatMap(({ personalData }) => personalData ?? [])
+  const sealed = features.flatMap((each) => each.sealed)
+  return [
+    given(AllPersonalData, personal),
+    given(QueueCatalog, queues),
+    given(SealedColumns, sealed),
+    given(ServiceEventTypes, serviceEvents),
+  ]
 }

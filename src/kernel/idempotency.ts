@@ -3,92 +3,90 @@ import { sqlState } from '../../db/transaction.ts'
 import { canonical } from '../base/canonical.ts'
 import { Failure } from '../base/errors.ts'
 import { type Caller, callerId } from './access.ts'
-import type { Outcome } from './call.ts'
 import type { WriteContext } from './context.ts'
-import type { Kernel } from './kernel.ts'
+import { type Kernel, service } from './kernel.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
-import type { Form, Operation } from './operation.ts'
 
-type SecretOutput = Extract<Form, { kind: 'handler' }>['secretOutput']
+type AnyContext = WriteContext<Caller | null>
+
+/** Calls with the same key go one after the other. */
+const Turns = service('keyed calls', ({ clock }) => new KeyedMutex(clock))
 
 /** How long a second caller waits for the first, in milliseconds. */
 const WAIT_MS_MAX = 5_000
 
+/** What a key is given for. */
+export interface KeyedRequest {
+  /** Name of the operation. */
+  readonly operation: string
+  readonly caller: Caller | null
+  readonly key: string
+  readonly input: unknown
+}
+
 /** A call with an idempotency key, whose turn it is in this process. */
-export interface Keyed {
-  /** A hash of actor, operation and key. */
+export interface KeyedTurn {
+  /** A hash of caller, operation and key. */
   readonly scope: Buffer
+  /** The input in its one spelling: what a second request with the key must be the same as. */
+  readonly text: string
   /** How long it may still wait for another instance, in milliseconds. */
   readonly waitMs: number
+  /** Lets the next call with this key go on. */
+  release(): void
 }
 
 /**
- * Runs a call when no other with the same key runs in this process, and before it takes a
- * connection to the database.
+ * Waits until no other call with the same key runs in this process, before a connection to the
+ * database is taken.
  * @throws Failure `request_in_progress` after 5 s
  */
-export async function inTurn<T>(
-  kernel: Kernel,
-  operation: Operation,
-  caller: Caller | null,
-  key: string,
-  work: (keyed: Keyed) => Promise<T>,
-): Promise<T> {
+export async function takeTurn(kernel: Kernel, request: KeyedRequest): Promise<KeyedTurn> {
+  const { operation, caller, key, input } = request
   const who = caller === null ? 'anyone' : callerId(caller)
-  const scope = createHash('sha256').update(`${who}\n${operation.name}\n${key}`).digest()
-  const turn = await kernel.use(KeyedMutex).take(scope.toString('base64'), WAIT_MS_MAX)
-  if (turn === undefined) throw inProgress()
-  try {
-    return await work({ scope, waitMs: turn.leftMs })
-  } finally {
-    turn.release()
-  }
+  const scope = createHash('sha256').update(`${who}\n${operation}\n${key}`).digest()
+  const lock = await kernel.use(Turns).acquire(scope.toString('base64'), WAIT_MS_MAX)
+  if (lock === undefined) throw inProgress()
+  return { scope, text: canonical(input), waitMs: lock.leftMs, release: () => lock.release() }
 }
 
 /**
- * Does `act` at most once for a key, within the caller's transaction: the record commits with the
- * effect or not at all. The same request again gets the first answer; a different one under the
- * same key is refused; one that comes while another instance runs the first waits for it.
+ * The answer that an earlier request with the key has got. One that another instance still runs is
+ * waited for.
  *
  * The advisory lock, not the unique index, is what makes the second wait: rows lie in daily
  * partitions, and at midnight the same key would find another one.
+ *
+ * @throws Failure `request_in_progress` | `idempotency_key_reused`
  */
-export async function answerOnce(
-  kernel: Kernel,
-  secret: SecretOutput,
-  ctx: WriteContext<never>,
-  input: unknown,
-  { scope, waitMs }: Keyed,
-  act: () => Promise<unknown>,
-): Promise<Outcome> {
-  const { sql } = ctx.tx
-  const text = canonical(input)
-  await lockScope(sql, scope, waitMs)
-  const [found] = await sql`
+export async function recallAnswer(
+  { kernel, tx }: AnyContext,
+  { scope, text, waitMs }: KeyedTurn,
+): Promise<string | undefined> {
+  await lockScope(tx.sql, scope, waitMs)
+  const [found] = await tx.sql`
     select fingerprint, answer from idempotency
     where scope = ${scope} and day >= current_date - 1 order by day desc limit 1`
-  if (found !== undefined) {
-    const stored = found.fingerprint as Uint8Array
-    if (!kernel.config.masterKeys.some((master) => fingerprint(master, text).equals(stored))) {
-      throw new Failure('idempotency_key_reused', 'This key belongs to a different request')
-    }
-    const answer = found.answer as string
-    const output = secret === undefined ? JSON.parse(answer) : await secret.replay(ctx, answer)
-    return { output, replayed: true }
+  if (found === undefined) return undefined
+  const stored = found.fingerprint as Uint8Array
+  if (!kernel.config.masterKeys.some((master) => fingerprint(master, text).equals(stored))) {
+    throw new Failure('idempotency_key_reused', 'This key belongs to a different request')
   }
-  const output = await act()
-  const answer = secret === undefined ? JSON.stringify(output) : secret.remember(output as never)
-  await sql`
-    insert into idempotency (scope, fingerprint, answer)
-    values (${scope}, ${fingerprint(masterKey(kernel), text)}, ${answer})`
-  return { output }
+  return found.answer as string
 }
 
-async function lockScope(
-  sql: WriteContext['tx']['sql'],
-  scope: Buffer,
-  waitMs: number,
+/** Keeps the answer with the effect: both commit, or neither does. */
+export async function rememberAnswer(
+  { kernel, tx }: AnyContext,
+  { scope, text }: KeyedTurn,
+  answer: string,
 ): Promise<void> {
+  await tx.sql`
+    insert into idempotency (scope, fingerprint, answer)
+    values (${scope}, ${fingerprint(masterKey(kernel), text)}, ${answer})`
+}
+
+async function lockScope(sql: AnyContext['tx']['sql'], scope: Buffer, waitMs: number) {
   try {
     await sql.unsafe(`set local lock_timeout = ${waitMs}`)
     await sql`select pg_advisory_xact_lock(${scope.readBigInt64BE(0).toString()}::bigint)`

@@ -7,11 +7,8 @@ import type { Logger } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import type { Vault } from '../vault/vault.ts'
 import type { Audit } from './audit.ts'
-import type { EventType } from './channel.ts'
 import type { Emission, Enqueued } from './effects.ts'
-import type { Registry } from './feature.ts'
 import type { Limiter } from './limits.ts'
-import type { StepUp } from './step-up.ts'
 
 /**
  * What the core has at hand: the machine's parts behind interfaces, so that features know neither
@@ -24,11 +21,9 @@ export interface Kernel {
   readonly metrics: Metrics
   readonly db: Database
   readonly limiter: Limiter
-  readonly registry: Registry
   readonly streams: Streams
   readonly audit: Audit
   readonly queues: Queues
-  readonly stepUp: StepUp
   readonly vault: Vault
   readonly announcer: Announcer
   readonly presence: Presence
@@ -46,9 +41,23 @@ export function service<T>(name: string, create: (kernel: Kernel) => T): Service
   return { name, create }
 }
 
+/** Declares something that features ask for and the assembly hands over. */
+export function part<T>(name: string): Service<T> {
+  return service(name, () => {
+    throw new Error(`nobody has handed over: ${name}`)
+  })
+}
+
+/** A part and what it is in this server. */
+export type Given = readonly [part: Service<unknown>, value: unknown]
+/** Hands over a part. */
+export function given<T>(wanted: Service<T>, value: T): Given {
+  return [wanted, value]
+}
+
 /** A function that makes each service at its first use, and the same one ever after. */
-export function serviceTable(kernel: () => Kernel): Kernel['use'] {
-  const made = new Map<Service<unknown>, unknown>()
+export function serviceTable(kernel: () => Kernel, parts: readonly Given[] = []): Kernel['use'] {
+  const made = new Map<Service<unknown>, unknown>(parts)
   return <T>(wanted: Service<T>): T => {
     let found = made.get(wanted) as T | undefined
     if (found === undefined) {
@@ -102,17 +111,24 @@ export interface StreamBatch {
   release(): void
 }
 
+/** A kind of event, as far as announcing it goes. */
+export interface Announced<S extends TSchema> {
+  readonly channel: { readonly namespace: string }
+  readonly type: string
+  readonly payload: S
+}
+
 /** Ephemeral events: at most once, to whoever is connected now, on every instance. */
 export interface Announcer {
   /** To all subscribers of a channel. */
-  announce<S extends TSchema>(event: EventType<S>, id: string, payload: Static<S>): void
+  announce<S extends TSchema>(event: Announced<S>, id: string, payload: Static<S>): void
   /**
    * To every connection of a user, labelled with the channel the event is about.
    * @returns how many connections it was sent to
    */
   tell<S extends TSchema>(
     userId: string,
-    event: EventType<S>,
+    event: Announced<S>,
     id: string,
     payload: Static<S>,
     exceptConnectionId?: string,

@@ -58,7 +58,12 @@ interface Common<I extends TObject, O extends TSchema, A extends Access> {
   readonly raw?: RawBody
 }
 
-interface HandlerForm<I extends TObject, O extends TSchema, A extends Access> {
+type StepUpRule<I extends TObject, A extends Access> = (
+  ctx: WriteContext<ActorOf<A>>,
+  input: Static<I>,
+) => boolean | Promise<boolean>
+
+interface HandlerDefinition<I extends TObject, O extends TSchema, A extends Access, P> {
   /** Accepts an idempotency key: a repeated request gets the first answer. */
   readonly idempotent?: boolean
   /**
@@ -73,39 +78,50 @@ interface HandlerForm<I extends TObject, O extends TSchema, A extends Access> {
    * Whether this very call needs a fresh second factor, asked in the transaction. One that needs it
    * and does not bring it is answered `step_up_required`.
    */
-  readonly stepUp?: (ctx: WriteContext<ActorOf<A>>, input: Static<I>) => boolean | Promise<boolean>
+  readonly stepUp?: StepUpRule<I, A>
   /** Slow or external work before the transaction opens (password hashing), done once. */
-  readonly prepare?: (ctx: Context<ActorOf<A>>, input: Static<I>) => Promise<unknown>
-  /** Runs in one transaction with its idempotency record and its events. */
+  readonly prepare?: (ctx: Context<ActorOf<A>>, input: Static<I>) => Promise<P>
+  /** Runs in one transaction with its idempotency record and its effects. */
   readonly handler: (
     ctx: WriteContext<ActorOf<A>>,
     input: Static<I>,
-    prepared: unknown,
+    prepared: P,
   ) => Promise<Static<O>>
 }
-interface RunForm<I extends TObject, O extends TSchema, A extends Access> {
+interface RunDefinition<I extends TObject, O extends TSchema, A extends Access> {
   /** Reads, or opens its own transactions. */
   readonly run: (ctx: Context<ActorOf<A>>, input: Static<I>) => Promise<Static<O>>
 }
-interface ImmediateForm<I extends TObject, O extends TSchema, A extends Access> {
+interface ImmediateDefinition<I extends TObject, O extends TSchema, A extends Access> {
   /** Memory only: answers synchronously when it can, so that a frame costs no promise. */
   readonly immediate: (ctx: Context<ActorOf<A>>, input: Static<I>) => Static<O> | Promise<Static<O>>
 }
-interface BatchForm<I extends TObject, O extends TSchema> {
+interface BatchDefinition<I extends TObject, O extends TSchema, A extends Access> {
   /** What arrives together is one transaction and one commit; one failing item fails alone. */
   readonly batch: (
     ctx: BatchContext,
     items: readonly BatchItem<Static<I>>[],
   ) => Promise<(Static<O> | Failure)[]>
+  /** As of a handler. Calls of an operation that has it are not gathered. */
+  readonly stepUp?: StepUpRule<I, A>
 }
 
-/** The definition of an operation: exactly one of the four forms. */
-export type OperationDefinition<I extends TObject, O extends TSchema, A extends Access> = Common<
-  I,
-  O,
-  A
-> &
-  (HandlerForm<I, O, A> | RunForm<I, O, A> | ImmediateForm<I, O, A> | BatchForm<I, O>)
+/**
+ * The definition of an operation: exactly one of the four forms. `P` is what `prepare` hands to the
+ * handler.
+ */
+export type OperationDefinition<
+  I extends TObject,
+  O extends TSchema,
+  A extends Access,
+  P = undefined,
+> = Common<I, O, A> &
+  (
+    | HandlerDefinition<I, O, A, P>
+    | RunDefinition<I, O, A>
+    | ImmediateDefinition<I, O, A>
+    | BatchDefinition<I, O, A>
+  )
 
 /** An operation as the edges see it. */
 export interface Operation {
@@ -127,12 +143,39 @@ export interface Operation {
   readonly form: Form
 }
 
-/** The handler with its types erased: the executor has validated what goes in. */
+/** A handler with its types erased: the executor has validated what goes in. */
+export interface HandlerForm {
+  readonly secretOutput?: {
+    readonly remember: (output: never) => string
+    readonly replay: (ctx: WriteContext<never>, remembered: string) => Promise<unknown>
+  }
+  readonly stepUp?: (ctx: WriteContext<never>, input: never) => boolean | Promise<boolean>
+  readonly prepare?: (ctx: Context<never>, input: never) => Promise<unknown>
+  readonly handler: (ctx: WriteContext<never>, input: never, prepared: never) => Promise<unknown>
+}
+
+/** A batch handler with its types erased. */
+export interface BatchForm {
+  readonly batch: (ctx: BatchContext, items: readonly BatchItem<never>[]) => Promise<unknown[]>
+  readonly stepUp?: HandlerForm['stepUp']
+}
+
+/** What runs an operation. */
 export type Form =
-  | ({ readonly kind: 'handler' } & Omit<HandlerForm<TObject, TSchema, Access>, 'idempotent'>)
-  | ({ readonly kind: 'run' } & RunForm<TObject, TSchema, Access>)
-  | ({ readonly kind: 'immediate' } & ImmediateForm<TObject, TSchema, Access>)
-  | ({ readonly kind: 'batch' } & BatchForm<TObject, TSchema>)
+  | ({ readonly kind: 'handler' } & HandlerForm)
+  | {
+      readonly kind: 'run'
+      readonly run: (ctx: Context<never>, input: never) => Promise<unknown>
+    }
+  | {
+      readonly kind: 'immediate'
+      readonly immediate: (ctx: Context<never>, input: never) => unknown
+    }
+  | ({ readonly kind: 'batch' } & BatchForm)
+
+/** Whether some of its calls need a fresh second factor. */
+export const stepsUp = ({ form }: Operation): boolean =>
+  'stepUp' in form && form.stepUp !== undefined
 
 /** `GET /users/:id` taken apart. The first route of an operation is its canonical one. */
 export interface Route {
@@ -159,10 +202,12 @@ function route(text: string): Route {
  *   async run({ kernel }, { id }) { … },
  * })
  */
-export function operation<I extends TObject, O extends TSchema, const A extends Access>(
-  name: string,
-  definition: OperationDefinition<I, O, A>,
-): Operation {
+export function operation<
+  I extends TObject,
+  O extends TSchema,
+  const A extends Access,
+  P = undefined,
+>(name: string, definition: OperationDefinition<I, O, A, P>): Operation {
   refuseImpossible(name, definition)
   const texts = [definition.rest, ...(definition.aliases ?? [])].filter((x) => x !== undefined)
   return {
@@ -202,23 +247,22 @@ function refuseImpossible(
   }
 }
 
-function formOf<I extends TObject, O extends TSchema, A extends Access>(
-  definition: OperationDefinition<I, O, A>,
+function formOf<I extends TObject, O extends TSchema, A extends Access, P>(
+  definition: OperationDefinition<I, O, A, P>,
 ): Form {
-  // The one place where the schema's static types are given up; inputs are checked before use.
-  const erased = definition as unknown as Record<string, never>
-  if ('batch' in definition) return { kind: 'batch', batch: erased['batch'] as never }
-  if ('immediate' in definition)
-    return { kind: 'immediate', immediate: erased['immediate'] as never }
-  if ('run' in definition) return { kind: 'run', run: erased['run'] as never }
+  if ('batch' in definition) {
+    const { batch, stepUp } = definition
+    return { kind: 'batch', batch, ...(stepUp === undefined ? {} : { stepUp }) }
+  }
+  if ('immediate' in definition) return { kind: 'immediate', immediate: definition.immediate }
+  if ('run' in definition) return { kind: 'run', run: definition.run }
+  const { handler, prepare, stepUp, secretOutput } = definition
   return {
     kind: 'handler',
-    handler: erased['handler'] as never,
-    ...(definition.prepare === undefined ? {} : { prepare: erased['prepare'] as never }),
-    ...(definition.stepUp === undefined ? {} : { stepUp: erased['stepUp'] as never }),
-    ...(definition.secretOutput === undefined
-      ? {}
-      : { secretOutput: erased['secretOutput'] as never }),
+    handler,
+    ...(prepare === undefined ? {} : { prepare }),
+    ...(stepUp === undefined ? {} : { stepUp }),
+    ...(secretOutput === undefined ? {} : { secretOutput }),
   }
 }
 

@@ -2,7 +2,7 @@ import type { SQL } from 'bun'
 import type { Caller } from './access.ts'
 import type { WriteContext } from './context.ts'
 import type { JsonObject } from './effects.ts'
-import type { Kernel } from './kernel.ts'
+import { type Kernel, part } from './kernel.ts'
 
 /** One thing that is held of a person, in a list of its kind. */
 export interface PersonalItem {
@@ -22,3 +22,6 @@ export interface PersonalData {
   /** What stays after closing and why, one sentence each; shown to whoever closes an account. */
   readonly kept?: readonly string[]
 }
+
+/** What all features hold of a person, also those that are turned off. */
+export const AllPersonalData = part<readonly PersonalData[]>('the personal data of all features')

@@ -1,6 +1,6 @@
 import { compile, type Static, type TObject, type Validator } from '../base/schema.ts'
 import type { WriteContext } from './context.ts'
-import type { Kernel } from './kernel.ts'
+import { type Kernel, part } from './kernel.ts'
 
 /** A job as its handler sees it. */
 export interface JobInfo {
@@ -93,3 +93,6 @@ export class Postponed extends Error {
     this.delayMs = delayMs
   }
 }
+
+/** The queues of all features, by name. */
+export const QueueCatalog = part<ReadonlyMap<string, Queue>>('the queues of all features')

@@ -3,6 +3,7 @@ import { compile, type Static, t, Timestamp, type TObject, type Validator } from
 import { isAdmin } from './access.ts'
 import { channel, emission, event } from './channel.ts'
 import type { Emission } from './effects.ts'
+import { part } from './kernel.ts'
 
 /**
  * What other services are told of what happens here: the events of one stream, by webhooks and to
@@ -17,6 +18,11 @@ export interface ServiceEventType<S extends TObject = TObject> {
   readonly data: S
   readonly valid: Validator
 }
+
+/** What services may be told, by type. */
+export const ServiceEventTypes = part<ReadonlyMap<string, ServiceEventType>>(
+  'the service events of all features',
+)
 
 const TYPE = /^[a-z][a-z_]*\.[a-z][a-z_]*$/
 

@@ -172,9 +172,8 @@ export const transfer = operation('wallet.transfer', {
     if (!(await kernel.db.read((sql) => isOpen(sql, owner)))) return { from, to: undefined }
     return { from, to: await accounts.open({ asset, kind: 'wallet', owner }) }
   },
-  async handler(ctx, { to_user_id, amount, asset, note }, prepared) {
+  async handler(ctx, { to_user_id, amount, asset, note }, { from, to }) {
     const { kernel, actor, clock, tx, audit } = ctx
-    const { from, to } = prepared as Ends
     const of = await kernel.use(Accounts).asset(asset)
     const minor = parseAmount(amount, of)
     const owner = to_user_id.toLowerCase()

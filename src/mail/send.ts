@@ -9,7 +9,7 @@ import {
 import { internalRequest } from '../kernel/access.ts'
 import type { WriteContext } from '../kernel/context.ts'
 import { service } from '../kernel/kernel.ts'
-import { Hopeless, type PerformContext, queue } from '../kernel/queue.ts'
+import { Hopeless, type PerformContext, queue, QueueCatalog } from '../kernel/queue.ts'
 import { LETTER_NAMES, type LetterName, type Letters } from './letters.ts'
 import { markRefused, mayReach } from './recipients.ts'
 import { type Locale, renderLetter } from './render.ts'
@@ -65,7 +65,7 @@ export function sendMail<Name extends LetterName>(
   ctx: Pick<WriteContext<never>, 'kernel' | 'enqueue'>,
   { to, locale, timeZone, template, data, userId }: Letter<Name>,
 ): void {
-  if (!ctx.kernel.registry.queues.has(mailQueue.name)) return
+  if (!ctx.kernel.use(QueueCatalog).has(mailQueue.name)) return
   // RFC 2606: a placeholder, which no mailbox can have.
   if (to.endsWith('.invalid')) return
   const fields: object = data

@@ -208,7 +208,11 @@ function announce(ctx: BatchContext, one: Candidate, number: number, timestamp: 
   }
   const received = emission(messageEvent, recipientId, message, [pair.number, number])
   // The same payload, serialised once, on the sender's own stream for their other devices.
-  const sent: Emission = { ...received, channel: channelOf(row.senderId) }
+  const sent: Emission = {
+    ...received,
+    channel: channelOf(row.senderId),
+    owner: row.senderId,
+  }
   ctx.emit(one.index, received)
   ctx.emit(one.index, sent)
   return { ...message, delivered: ctx.kernel.presence.connections(recipientId) }

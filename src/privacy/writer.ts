@@ -1,6 +1,7 @@
 import { mailUser } from '../auth/mailbox/notices.ts'
 import { internalRequest } from '../kernel/access.ts'
 import type { Kernel } from '../kernel/kernel.ts'
+import { AllPersonalData } from '../kernel/personal-data.ts'
 import { Hopeless, type PerformContext } from '../kernel/queue.ts'
 import { unitOfWork } from '../kernel/write.ts'
 import { beginRun, failRun, finishRun, type Run, RunIsOver, storePage } from './exports.ts'
@@ -60,8 +61,8 @@ async function writePages(kernel: Kernel, run: Run, signal: AbortSignal): Promis
     page = []
     chars = 0
   }
-  for (const { personalData } of kernel.registry.features) {
-    const all = personalData?.export?.(kernel, kernel.db.sql, run.userId) ?? []
+  for (const { export: exported } of kernel.use(AllPersonalData)) {
+    const all = exported?.(kernel, kernel.db.sql, run.userId) ?? []
     for await (const { section, item } of all) {
       signal.throwIfAborted()
       const text = JSON.stringify({ section, item })

@@ -5,7 +5,7 @@ import type { Caller } from '../kernel/access.ts'
 import type { WriteContext } from '../kernel/context.ts'
 import { idOfCursor, pageOf } from '../kernel/cursor.ts'
 import type { Kernel, StreamPage } from '../kernel/kernel.ts'
-import { SERVICE_STREAM } from '../kernel/service-event.ts'
+import { SERVICE_STREAM, ServiceEventTypes } from '../kernel/service-event.ts'
 import { placeOf, type Vault } from '../vault/vault.ts'
 import { Out } from './out.ts'
 import type { Change, Webhook, WebhookStanding } from './shapes.ts'
@@ -66,7 +66,7 @@ export function streamHead({ streams }: Kernel): Promise<StreamPage> {
  */
 function checked({ kernel }: { kernel: Kernel }, { url, events }: Change): string | undefined {
   for (const [n, type] of (events ?? []).entries()) {
-    if (kernel.registry.serviceEvents.has(type)) continue
+    if (kernel.use(ServiceEventTypes).has(type)) continue
     throw invalid(`/events/${n}`, 'is no type of event: see GET /webhooks/event-types')
   }
   if (url === undefined) return undefined

@@ -5,6 +5,7 @@ import { type Caller, user } from '../kernel/access.ts'
 import type { WriteContext } from '../kernel/context.ts'
 import type { StreamPage } from '../kernel/kernel.ts'
 import { operation } from '../kernel/operation.ts'
+import { ServiceEventTypes } from '../kernel/service-event.ts'
 import { attempt } from './attempt.ts'
 import { describeDelivery, dueAgain, insertTried, listDeliveries } from './deliveries.ts'
 import {
@@ -22,7 +23,7 @@ import {
   withBehind,
 } from './endpoints.ts'
 import { TEST_TYPE } from './events.ts'
-import { findPlace, type Place } from './replay.ts'
+import { findPlace } from './replay.ts'
 import { sendQueue } from './sender.ts'
 import {
   CreateInput,
@@ -119,7 +120,7 @@ export const eventTypes = operation('webhooks.event_types', {
   input: input({}),
   output: EventTypeList,
   run({ kernel }) {
-    const types = [...kernel.registry.serviceEvents.values()]
+    const types = [...kernel.use(ServiceEventTypes).values()]
     const items = types
       .toSorted((a, b) => (a.type < b.type ? -1 : 1))
       .map(({ type, description, data }) => {
@@ -249,8 +250,7 @@ export const replay = operation('webhooks.replay', {
   input: ReplayInput,
   output: Replayed,
   prepare: ({ kernel }, { webhook_id: _id, ...wish }) => findPlace(kernel, wish),
-  async handler(ctx, { webhook_id }, prepared) {
-    const place = prepared as Place
+  async handler(ctx, { webhook_id }, place) {
     const before = await holdEndpoint(ctx.tx.sql, ctx.actor, webhook_id)
     const row = await moveEndpoint(ctx, before, place)
     ctx.audit({

@@ -15,7 +15,7 @@ let admin: Person
 beforeAll(async () => {
   here = await testServer()
   there = await testServer({ database: here.database })
-  for (const { kernel } of [here, there]) withoutStepUp(kernel)
+  for (const server of [here, there]) withoutStepUp(server)
   admin = await administrator(here)
 })
 afterAll(async () => {
@@ -25,7 +25,7 @@ afterAll(async () => {
 
 /** Most of this is not about the fresh second factor. */
 let realStepUp: StepUp['require'] | undefined
-function withoutStepUp({ stepUp }: TestServer['kernel']) {
+function withoutStepUp({ stepUp }: TestServer) {
   realStepUp ??= stepUp.require
   stepUp.require = () => Promise.resolve()
 }
@@ -106,7 +106,7 @@ describe('a key', () => {
   })
 
   test('needs a fresh second factor to be made or rotated, none to be ended', async () => {
-    const { stepUp } = here.kernel
+    const { stepUp } = here
     const { require: stub } = stepUp
     if (realStepUp !== undefined) stepUp.require = realStepUp
     try {

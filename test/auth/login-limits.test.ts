@@ -40,7 +40,7 @@ let hosts = 0
 const elsewhere = () => `198.51.${++hosts >> 8}.${hosts & 255}`
 
 async function logIn(fields: object, address = elsewhere()): Promise<SignedIn> {
-  const operation = world.kernel.registry.operations.get('auth.login')
+  const operation = world.registry.operations.get('auth.login')
   if (operation === undefined) throw new Error('no login')
   const request = {
     id: 'r',
@@ -257,7 +257,7 @@ describe('guesses from one address', () => {
 
 describe('registering', () => {
   test('is limited by address, before the password is hashed', async () => {
-    const operation = world.kernel.registry.operations.get('auth.register')
+    const operation = world.registry.operations.get('auth.register')
     if (operation === undefined) throw new Error('no register')
     const address = elsewhere()
     const register = (n: number) =>

@@ -12,7 +12,7 @@ export async function identity(
 ) {
   const { more = [], ...rest } = options
   const world = await testKernel({ features: [authFeature, mailFeature, ...more], ...rest })
-  const { kernel, executor } = world
+  const { kernel, registry, executor } = world
   let calls = 0
 
   /** Calls an operation as an edge would; rejects with its failure. */
@@ -24,7 +24,7 @@ export async function identity(
     stepUp?: string,
     from: { address?: string; userAgent?: string } = {},
   ): Promise<T> {
-    const operation = kernel.registry.operations.get(name)
+    const operation = registry.operations.get(name)
     if (operation === undefined) throw new Error(`no operation ${name}`)
     const outcome = await executor.execute(operation, {
       actor,

@@ -131,7 +131,7 @@ test('an address without its secret says so, and asks nobody', async () => {
 })
 
 test('every page calls an operation that takes what it sends', async () => {
-  const { operations } = server.kernel.registry
+  const { operations } = server.registry
   const byRoute = new Map(
     [...operations.values()].flatMap((one) =>
       one.routes.map(({ method, path }) => [`${method} /api/v1${path}` as string, one] as const),

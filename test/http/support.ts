@@ -1,12 +1,13 @@
 import { CLOSE } from '../../realtime/codes.ts'
 import { COMMANDS, Connected } from '../../realtime/commands.ts'
+import { createStepUp } from '../../src/auth/factors/step-up.ts'
 import { type TestClock, testClock } from '../../src/base/clock.ts'
 import { Failure } from '../../src/base/errors.ts'
 import type { Config } from '../../src/config.ts'
 import type { HttpOptions } from '../../src/http/edge.ts'
 import { createHttp } from '../../src/http/index.ts'
 import type { Actor, ApiKeyActor } from '../../src/kernel/access.ts'
-import { createExecutor } from '../../src/kernel/execute.ts'
+import { OperationExecutor } from '../../src/kernel/execute.ts'
 import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
@@ -79,12 +80,12 @@ export function testHttp(options: TestOptions = {}) {
     clock,
     log,
     metrics,
-    registry: createRegistry(options.features ?? [sampleFeature]),
     limiter: createLimiter(clock),
   } as unknown as Kernel
   const http = createHttp({
     kernel,
-    executor: createExecutor(kernel),
+    registry: createRegistry(options.features ?? [sampleFeature]),
+    executor: new OperationExecutor(kernel, { stepUp: createStepUp(), checksOutputs: true }),
     authenticate,
     authenticateKey,
     readiness: async () => ({ database: { ok: true } }),

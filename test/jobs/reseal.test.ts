@@ -2,9 +2,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import type { Database } from '../../db/client.ts'
 import type { Tx } from '../../db/transaction.ts'
 import { resealSecrets } from '../../jobs/reseal-secrets.ts'
-import { resealAll, sealedColumns, surveyColumn } from '../../jobs/reseal.ts'
+import { resealAll, surveyColumn } from '../../jobs/reseal.ts'
 import { uuidv7 } from '../../src/base/ids.ts'
 import { features } from '../../src/features.ts'
+import { SealedColumns } from '../../src/kernel/feature.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
 import { createVault, placeOf, type Vault, VaultError } from '../../src/vault/vault.ts'
 import { auditTrail } from '../support/audit.ts'
@@ -65,7 +66,7 @@ const done = (results: Awaited<ReturnType<typeof resealAll>>) =>
 
 test('every column that holds sealed values is known by its feature', async () => {
   // Whoever seals into another column adds it to the manifest, or it is lost with the old key.
-  const columns = sealedColumns(world.kernel).map(({ table, column }) => `${table}.${column}`)
+  const columns = world.kernel.use(SealedColumns).map(({ table, column }) => `${table}.${column}`)
   expect(columns.toSorted()).toEqual([
     'audit_keys.secret',
     'dead_letters.payload',
@@ -76,7 +77,7 @@ test('every column that holds sealed values is known by its feature', async () =
     'webhook_endpoints.previous_secret',
     'webhook_endpoints.secret',
   ])
-  for (const { table, column, id } of sealedColumns(world.kernel)) {
+  for (const { table, column, id } of world.kernel.use(SealedColumns)) {
     const found = await world.kernel.db.sql`
       select column_name, data_type from information_schema.columns
       where table_name = ${table} and column_name in (${column}, ${id})`

@@ -2,6 +2,7 @@ import type { SQL } from 'bun'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { Failure } from '../../src/base/errors.ts'
 import { uuidv7 } from '../../src/base/ids.ts'
+import { enqueued } from '../../src/kernel/effects.ts'
 import { Hopeless, Postponed } from '../../src/kernel/queue.ts'
 import { queuesLater } from '../support/jobs.ts'
 import { until } from '../support/wait.ts'
@@ -284,7 +285,7 @@ describe('a key', () => {
     return seen
   }
   test('starts after whoever enqueued it last has committed', async () => {
-    const queued = { queue: noted, payload: { text: 'b' }, key: 'k', delayMs: 150 }
+    const queued = enqueued(noted, { text: 'b' }, { key: 'k', delayMs: 150 })
     const { queues } = errands.kernel
     expect(await seenEffects((sql) => queues.insert(sql, [queued]))).toEqual([2])
     await errands.clear()
@@ -304,7 +305,7 @@ describe('a key', () => {
       const writer = async () => {
         while (!stopped) {
           await errands.kernel.db.transaction(async ({ sql }) => {
-            const queued = { queue: noted, payload: { text: 'x' }, key: 'hot' }
+            const queued = enqueued(noted, { text: 'x' }, { key: 'hot' })
             await errands.kernel.queues.insert(sql, [queued])
             await Bun.sleep(15)
           })

@@ -1,15 +1,15 @@
 import { expect, test } from 'bun:test'
 import { testClock } from '../../src/base/clock.ts'
-import { createKeyedMutex, type Turn } from '../../src/kernel/keyed-mutex.ts'
+import { type Held, KeyedMutex } from '../../src/kernel/keyed-mutex.ts'
 
-/** Takes mutex under one name and writes down in which order they came, or did not. */
+/** Takes turns under one name and writes down in which order they came, or did not. */
 function queue(waitMsMax = 5_000) {
   const clock = testClock()
-  const mutex = createKeyedMutex(clock)
+  const mutex = new KeyedMutex(clock)
   const came: string[] = []
-  const held: Turn[] = []
+  const held: Held[] = []
   const take = (who: string, name = 'one') =>
-    mutex.take(name, waitMsMax).then((turn) => {
+    mutex.acquire(name, waitMsMax).then((turn) => {
       came.push(turn === undefined ? `${who} gave up` : `${who} ${turn.leftMs}`)
       if (turn !== undefined) held.push(turn)
     })

@@ -12,7 +12,7 @@ export type Answers = string[]
 export type MarkAt = (place: string) => string
 
 export interface Target {
-  readonly server: Pick<TestServer, 'url' | 'wsUrl' | 'port' | 'kernel'>
+  readonly server: Pick<TestServer, 'url' | 'wsUrl' | 'port' | 'registry'>
   readonly token: string
   readonly mark: MarkAt
   readonly answers: Answers
@@ -155,7 +155,7 @@ function channelFrames({ mark, server }: Target): object[] {
     ([, { payload }]) => 'channel' in payload.properties,
   )
   return commands.flatMap(([type]) =>
-    [...server.kernel.registry.channels.keys(), 'nowhere'].map((namespace) => ({
+    [...server.registry.channels.keys(), 'nowhere'].map((namespace) => ({
       type,
       payload: { channel: `${namespace}:${mark(`channel of ${type}, ${namespace}`)}` },
     })),
@@ -169,7 +169,7 @@ export async function pushOverSocket(target: Target): Promise<void> {
   const say = (frame: object, id?: string) =>
     client.send(id === undefined ? frame : { id, ...frame })
   const types: [string, string[]][] = [
-    ...[...server.kernel.registry.operations.values()].map((operation): [string, string[]] => [
+    ...[...server.registry.operations.values()].map((operation): [string, string[]] => [
       operation.name,
       Object.keys(operation.input.properties),
     ]),

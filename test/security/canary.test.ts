@@ -150,7 +150,7 @@ describe('pushed in', () => {
 
   test('by every route of every operation', async () => {
     const target = await targetOf(a(), ada, bob.id)
-    for (const operation of a().kernel.registry.operations.values()) {
+    for (const operation of a().registry.operations.values()) {
       await pushOverRest(target, operation)
     }
   })

@@ -1,5 +1,6 @@
 import { startWorker } from '../../jobs/worker.ts'
 import type { Kernel } from '../../src/kernel/kernel.ts'
+import { QueueCatalog } from '../../src/kernel/queue.ts'
 import { until } from './wait.ts'
 
 /**
@@ -16,7 +17,7 @@ export async function workOff(kernel: Kernel): Promise<void> {
         select exists (select from queue_jobs where lease_id is not null
           or due_at <= now() and queue in (
             select json_array_elements_text(
-              ${JSON.stringify([...kernel.registry.queues.keys()])}::text::json))) as busy`
+              ${JSON.stringify([...kernel.use(QueueCatalog).keys()])}::text::json))) as busy`
       if (row.busy) worker.kick()
       return !row.busy
     }, 'the queues are empty')

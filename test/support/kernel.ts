@@ -7,8 +7,8 @@ import { createStepUp } from '../../src/auth/index.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { loadConfig } from '../../src/config.ts'
 import type { Emission } from '../../src/kernel/effects.ts'
-import { createExecutor, type Executor } from '../../src/kernel/execute.ts'
-import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
+import { type Executor, OperationExecutor } from '../../src/kernel/execute.ts'
+import { createRegistry, type Feature, partsOf, type Registry } from '../../src/kernel/feature.ts'
 import { type Kernel, serviceTable } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
@@ -19,6 +19,7 @@ import { recordingLog } from './log.ts'
 /** A kernel without edges: what it would send to sockets is only written down. */
 export interface TestKernel {
   readonly kernel: Kernel
+  readonly registry: Registry
   readonly executor: Executor
   readonly database: TestDatabase
   readonly log: ReturnType<typeof recordingLog>
@@ -47,6 +48,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
   const revoked: string[] = []
   const emitted: Emission[] = []
   const vault = createVault([new Uint8Array(32)])
+  const registry = createRegistry(features)
   const kernel: Kernel = {
     config: loadConfig({
       env: {
@@ -64,7 +66,6 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     metrics: createMetrics(systemClock),
     db: database.db,
     limiter: createLimiter(clock),
-    registry: createRegistry(features),
     streams: {
       enqueue: async (_sql, emissions) => void emitted.push(...emissions),
       committed: () => undefined,
@@ -73,7 +74,6 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     },
     audit: createAudit({ db: database.db, clock }),
     queues: createQueues({ clock, vault }),
-    stepUp: createStepUp(),
     vault,
     announcer: {
       announce: () => undefined,
@@ -81,11 +81,12 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
       revoked: (ids) => void revoked.push(...ids),
     },
     presence: unused('presence'),
-    use: serviceTable(() => kernel),
+    use: serviceTable(() => kernel, partsOf(registry)),
   }
   return {
     kernel,
-    executor: createExecutor(kernel),
+    registry,
+    executor: new OperationExecutor(kernel, { stepUp: createStepUp(), checksOutputs: true }),
     database,
     log,
     emitted,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { documentText } from '../docs/examples.ts'
-import { giveFactor } from '../support/factor.ts'
 import { Client } from '../support/client.ts'
+import { giveFactor } from '../support/factor.ts'
 import { restWithFactor } from '../support/mfa.ts'
 import { administrator, type Person, person, rest } from '../support/people.ts'
 import type { TestServer } from '../support/server.ts'
@@ -79,14 +79,14 @@ test('API keys, by their ids', async () => {
 })
 
 test('every type that is declared is one of these, or has a test of its own', () => {
-  const types = [...server.kernel.registry.serviceEvents.keys()]
+  const types = [...server.registry.serviceEvents.keys()]
   const tested = new Set(receiver.received.map(({ body }) => body.type as string))
   const elsewhere = ['webhook.disabled', 'test.happened', 'test.other']
   expect(types.filter((type) => !tested.has(type) && !elsewhere.includes(type))).toEqual([])
 })
 
 test('the document names every type', () => {
-  const types = [...server.kernel.registry.serviceEvents.keys()]
+  const types = [...server.registry.serviceEvents.keys()]
   const text = documentText('webhooks.md')
   const unnamed = types.filter((type) => !text.includes(`\`${type}\``))
   expect(unnamed).toEqual(['test.happened', 'test.other'])

@@ -56,7 +56,7 @@ export function lettersOf({ kernel: { queues } }: TestServer): readonly Letter[]
   const { insert } = queues
   queues.insert = (sql, jobs) => {
     for (const { queue, payload } of jobs)
-      if (queue.name === 'mail') written.push(payload as Letter)
+      if (queue === 'mail') written.push(JSON.parse(payload) as Letter)
     return insert(sql, jobs)
   }
   return written

@@ -25,7 +25,6 @@ import {
   type InvitationRow,
   invite,
   listInvitations,
-  type Newcomer,
   peekInvitation,
   revokeInvitation,
   stateOf,
@@ -124,10 +123,10 @@ export const accept = operation('admin.invitations.accept', {
     await proveInvitation(ctx, token)
     if (actor !== null || password === undefined) return undefined
     const passwordHash = await kernel.use(Passwords).hash(password)
-    return { username, passwordHash } satisfies Newcomer
+    return { username, passwordHash }
   },
   async handler(ctx, { token }, newcomer) {
-    const userId = await acceptInvitation(ctx, token, newcomer as Newcomer | undefined)
+    const userId = await acceptInvitation(ctx, token, newcomer)
     return { user: await getAccount(ctx.tx.sql, userId) }
   },
 })

@@ -1,6 +1,7 @@
 import type { Caller } from '../../kernel/access.ts'
 import type { WriteContext } from '../../kernel/context.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
+import { AllPersonalData } from '../../kernel/personal-data.ts'
 import { tellServices } from '../../kernel/service-event.ts'
 import { userClosed } from '../service-events.ts'
 import { announceRevoked, revokeSessions } from '../sessions/sessions.ts'
@@ -15,8 +16,8 @@ import { closeAccount, noSuchUser } from './users.ts'
  */
 
 /** What stays after closing and why, one sentence each. */
-export function keptAfterClosing({ registry }: Kernel): string[] {
-  return registry.features.flatMap(({ personalData }) => personalData?.kept ?? [])
+export function keptAfterClosing(kernel: Kernel): string[] {
+  return kernel.use(AllPersonalData).flatMap(({ kept = [] }) => kept)
 }
 
 /**
@@ -47,9 +48,7 @@ export async function eraseAccount(
   userId: string,
 ): Promise<number> {
   const { kernel, tx, clock, afterCommit } = ctx
-  for (const { personalData } of kernel.registry.features) {
-    await personalData?.forget?.(ctx, userId)
-  }
+  for (const { forget } of kernel.use(AllPersonalData)) await forget?.(ctx, userId)
   await closeAccount(tx.sql, clock, userId)
   ctx.emit(tellServices(userClosed, clock, { user_id: userId }))
   const revoked = await revokeSessions(tx.sql, clock, { userId }, 'account_closed')

@@ -124,8 +124,7 @@ export const verify = operation('auth.mfa.verify', {
     await countCode(kernel, request, guesserOf(actor))
     return read
   },
-  async handler(ctx, { code }, prepared): Promise<Static<typeof Verified>> {
-    const challenge = prepared as ReturnType<typeof readChallenge> | undefined
+  async handler(ctx, { code }, challenge): Promise<Static<typeof Verified>> {
     codeWasRight(ctx, guesserOf(ctx.actor))
     if (challenge !== undefined) {
       const { token, expiresAt } = await earnStepUp(ctx, challenge, code)

@@ -106,8 +106,7 @@ export const start = operation('auth.recovery.start', {
     replay: async (ctx, id) => answer(await renewRecoveryToken(ctx, id)),
   },
   prepare: prove,
-  async handler(ctx, { password }, prepared) {
-    const login = prepared as ProvenLogin
+  async handler(ctx, { password }, login) {
     await hold(ctx, login, password)
     return answer(await startRecovery(ctx, login.userId))
   },
@@ -151,8 +150,7 @@ export const complete = operation('auth.recovery.complete', {
   }),
   output: t.Object({ completed: t.Literal(true) }),
   prepare: prove,
-  async handler(ctx, { password, recovery_token }, prepared) {
-    const login = prepared as ProvenLogin
+  async handler(ctx, { password, recovery_token }, login) {
     const { userId } = login
     await hold(ctx, login, password)
     await completeRecovery(ctx, userId, recovery_token)

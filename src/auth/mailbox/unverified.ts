@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { internalRequest } from '../../kernel/access.ts'
 import type { Job } from '../../kernel/job.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
+import { QueueCatalog } from '../../kernel/queue.ts'
 import { unitOfWork } from '../../kernel/write.ts'
 import { mailQueue, sendMail } from '../../mail/index.ts'
 import { eraseAccount } from '../accounts/closing.ts'
@@ -35,15 +36,15 @@ export const closeUnverified: Job = {
     'days when they were not used and nothing refers to them',
   async run(kernel, signal) {
     // Without mail nobody could confirm anything.
-    if (!kernel.registry.queues.has(mailQueue.name)) return { reminded: 0, closed: 0 }
+    if (!kernel.use(QueueCatalog).has(mailQueue.name)) return { reminded: 0, closed: 0 }
     const run = `unverified-${kernel.clock.iso()}`
     const reminded = await each(kernel, signal, toRemind, (id) => remind(kernel, run, id))
     const closed = await each(kernel, signal, toClose, (id) => close(kernel, run, id))
     return { reminded, closed }
   },
   async dryRun(kernel) {
-    const { clock, registry } = kernel
-    if (!registry.queues.has(mailQueue.name)) return { reminded: 0, closed: 0 }
+    const { clock } = kernel
+    if (!kernel.use(QueueCatalog).has(mailQueue.name)) return { reminded: 0, closed: 0 }
     const count = async (select: Select) => {
       let found = 0
       let after = NOBODY

@@ -92,8 +92,7 @@ export const login = operation('auth.login', {
     await countCode(kernel, request, guesser)
     return { login, rehash, guesser }
   },
-  async handler(ctx, fields, prepared) {
-    const { login: proven, rehash, guesser } = prepared as LoginProof
+  async handler(ctx, fields, { login: proven, rehash, guesser }) {
     const { userId, hash } = proven
     const { password } = credentialsOf(fields)
     if (rehash !== undefined) {

@@ -55,15 +55,10 @@ export const reset = operation('auth.password.reset', {
     return await ctx.kernel.use(Passwords).hash(password)
   },
   async handler(ctx, { token }, passwordHash) {
-    const device = await resetPassword(ctx, token, passwordHash as string)
+    const device = await resetPassword(ctx, token, passwordHash)
     return { password_changed: true, device_token: device } as const
   },
 })
-
-interface Change {
-  readonly provenHash: string
-  readonly passwordHash: string
-}
 
 export const change = operation('auth.password.change', {
   summary: "Change one's own password",
@@ -77,12 +72,11 @@ export const change = operation('auth.password.change', {
     sessions_ended: t.Integer({ description: 'Other sessions that this has ended' }),
   }),
   stepUp: ({ tx, actor }) => hasSecondFactor(tx.sql, actor.userId),
-  async prepare(ctx, { current_password, password }): Promise<Change> {
+  async prepare(ctx, { current_password, password }) {
     const provenHash = await provePassword(ctx, current_password)
     return { provenHash, passwordHash: await ctx.kernel.use(Passwords).hash(password) }
   },
-  async handler(ctx, _input, prepared) {
-    const { provenHash, passwordHash } = prepared as Change
+  async handler(ctx, _input, { provenHash, passwordHash }) {
     const ended = await changePassword(ctx, provenHash, passwordHash)
     return { password_changed: true, sessions_ended: ended } as const
   },
