@@ -3,9 +3,9 @@ import type { Kernel } from '../src/kernel/kernel.ts'
 import { QueueCatalog } from '../src/kernel/queue.ts'
 import { Capacity } from './capacity.ts'
 import { createDispatcher } from './dispatcher.ts'
-import { createLeases } from './leases.ts'
+import { Leases } from './leases.ts'
 import { observeQueues } from './queue-metrics.ts'
-import { createRunner, GRACE_MS } from './runner.ts'
+import { GRACE_MS, Runner } from './runner.ts'
 
 /** Works off the queues of all features until it is stopped. */
 export interface Worker {
@@ -42,9 +42,9 @@ export async function startWorker(kernel: Kernel, options: WorkerOptions = {}): 
   const { clock, log, queues } = kernel
   const { leaseMs = LEASE_MS, drainMs = DRAIN_MS, alone = false } = options
   const id = uuidv7()
-  const leases = createLeases(kernel.db, id, leaseMs)
+  const leases = new Leases(kernel.db, id, leaseMs)
   const capacity = new Capacity(kernel.use(QueueCatalog).values(), () => dispatcher.fill())
-  const runner = createRunner({ kernel, workerId: id, leases, capacity })
+  const runner = new Runner({ kernel, workerId: id, leases, capacity })
   const dispatcher = createDispatcher({ kernel, leases, capacity, runner })
 
   await leases.beat()

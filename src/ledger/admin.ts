@@ -5,10 +5,10 @@ import { user } from '../kernel/access.ts'
 import { operation } from '../kernel/operation.ts'
 import { AssetCode, formatAmount } from '../money/money.ts'
 import { type Account, ACCOUNT_KINDS, type AccountKind, Accounts } from './accounts.ts'
-import { Checks } from './books-report.ts'
+import { BooksChecks } from './books-report.ts'
 import { instantOf } from './instant.ts'
 import {
-  BooksReport,
+  CheckedBooks,
   LedgerAccount,
   LedgerAct,
   LedgerId,
@@ -31,8 +31,8 @@ export const check = operation('ledger.check', {
   access,
   limit: 'read',
   input: input({}),
-  output: BooksReport,
-  run: ({ kernel }) => kernel.use(Checks).now(),
+  output: CheckedBooks,
+  run: ({ kernel }) => kernel.use(BooksChecks).now(),
 })
 
 interface AccountRow {

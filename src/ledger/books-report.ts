@@ -1,10 +1,10 @@
 import { service } from '../kernel/kernel.ts'
 import { type BooksCheck, checkBooks } from './books-check.ts'
-import type { BooksReport } from './shapes.ts'
+import type { CheckedBooks } from './shapes.ts'
 import { singleFlight } from './single-flight.ts'
 
 /** Checks of the books that people ask for. */
-export const Checks = service('ledger checks', ({ db, clock }) => ({
+export const BooksChecks = service('ledger checks', ({ db, clock }) => ({
   /** @throws Failure `unavailable` for books so large that it takes longer than an answer may */
   now: singleFlight(clock, async () => {
     const checkedAt = clock.iso()
@@ -16,7 +16,7 @@ export const Checks = service('ledger checks', ({ db, clock }) => ({
 export function showCheck(
   { coherent, assets, findings }: BooksCheck,
   checkedAt: string,
-): BooksReport {
+): CheckedBooks {
   return {
     coherent,
     checked_at: checkedAt,

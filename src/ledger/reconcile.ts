@@ -8,7 +8,7 @@ import { type Account, Accounts } from './accounts.ts'
 import { balanceAt } from './balances.ts'
 import { checkBooks } from './books-check.ts'
 import { showCheck } from './books-report.ts'
-import { BooksReport, Decimal, LedgerId } from './shapes.ts'
+import { CheckedBooks, Decimal, LedgerId } from './shapes.ts'
 import { singleFlight } from './single-flight.ts'
 
 /**
@@ -47,7 +47,7 @@ export const Reconciliation = t.Object({
   id: Uuid,
   at: Timestamp,
   agrees: t.Boolean({ description: 'The books are coherent, and no statement differs' }),
-  books: BooksReport,
+  books: CheckedBooks,
   accounts: t.Array(ExternalAccount),
 })
 export type Reconciliation = Static<typeof Reconciliation>

@@ -137,7 +137,7 @@ export const LedgerAct = t.Object({
 })
 
 /** Whether the books are coherent. */
-export const BooksReport = t.Object({
+export const CheckedBooks = t.Object({
   coherent: t.Boolean(),
   checked_at: Timestamp,
   assets: t.Array(
@@ -150,4 +150,4 @@ export const BooksReport = t.Object({
   ),
   findings: t.Array(t.String()),
 })
-export type BooksReport = Static<typeof BooksReport>
+export type CheckedBooks = Static<typeof CheckedBooks>

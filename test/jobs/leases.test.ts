@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
-import { createLeases } from '../../jobs/leases.ts'
+import { Leases } from '../../jobs/leases.ts'
 import { startWorker } from '../../jobs/worker.ts'
 import { uuidv7 } from '../../src/base/ids.ts'
 import { until } from '../support/wait.ts'
@@ -49,7 +49,7 @@ describe('a worker', () => {
 
   test('that is gone loses its jobs after its lease, one at a time', async () => {
     const { kernel } = errands
-    const crashed = createLeases(kernel.db, uuidv7(), 600)
+    const crashed = new Leases(kernel.db, uuidv7(), 600)
     await crashed.beat()
     await errands.enqueue(told, ['a', 'b', 'c'])
     await crashed.claim([{ queue: told.name, free: 3, running: 0 }], 3, [])
@@ -73,7 +73,7 @@ describe('a worker', () => {
 
   test('alone on its database takes over at once', async () => {
     const { kernel } = errands
-    const crashed = createLeases(kernel.db, uuidv7(), 60_000)
+    const crashed = new Leases(kernel.db, uuidv7(), 60_000)
     await crashed.beat()
     await errands.enqueue(told, ['a'])
     await crashed.claim([{ queue: told.name, free: 1, running: 0 }], 1, [])
@@ -86,7 +86,7 @@ describe('a worker', () => {
     doing.perform = async () => void (ran = true)
     await errands.enqueue(told, ['a'])
     for (let tried = 0; tried < told.triesMax; tried++) {
-      const crashed = createLeases(kernel.db, uuidv7(), 60_000)
+      const crashed = new Leases(kernel.db, uuidv7(), 60_000)
       // Never heard of alive.
       const taken =
         tried === 0
@@ -111,7 +111,7 @@ describe('a worker', () => {
       await tx.sql`insert into effects (text) values (${text})`
     }
     await errands.enqueue(noted, ['a'])
-    const [job] = await createLeases(kernel.db, uuidv7(), 1).claim(
+    const [job] = await new Leases(kernel.db, uuidv7(), 1).claim(
       [{ queue: noted.name, free: 1, running: 0 }],
       1,
       [],
@@ -120,7 +120,7 @@ describe('a worker', () => {
     gate.resolve()
     await errands.working(() => errands.done())
     // The one of before comes back: neither complete, put back nor bury does anything.
-    const late = createLeases(kernel.db, uuidv7(), 60_000)
+    const late = new Leases(kernel.db, uuidv7(), 60_000)
     const first = { id: job?.id as string, attempt: 1 }
     await late.complete([first])
     expect(await late.putBack(first, { delayMs: 0, counted: true })).toBeFalse()

@@ -320,13 +320,16 @@ describe('an account not remembered, in as many transactions as there are connec
     const other = await testKernel({ features: [], database: { ...world.database, db } })
     try {
       let begun = 0
+      // One moment for both: whoever ended first would free a connection for the other.
+      let late: Promise<'waits'> | undefined
       const one = () =>
         db.transaction(async ({ sql }) => {
           await sql`select 1`
           begun++
           await until(() => begun === 2, 'both have begun')
           const open = other.kernel.use(Accounts).open(spec, withOwn ? sql : undefined)
-          return await Promise.race([open.then(() => 'found'), Bun.sleep(500).then(() => 'waits')])
+          late ??= Bun.sleep(500).then(() => 'waits')
+          return await Promise.race([open.then(() => 'found'), late])
         })
       return await Promise.all([one(), one()])
     } finally {
