@@ -98,6 +98,12 @@ export function renderReference(): string {
   }
   lines.push('', '## Accepted and not needed', '')
   for (const [name, sentence] of Object.entries(UNNEEDED)) lines.push(`- \`${name}\` ${sentence}.`)
+  lines.push(
+    '',
+    'A setting of an older system whose feature is not here yet stops nothing, whatever it says:',
+    'the start names once those that were given and have no effect. A name that looks like a',
+    'misspelt setting is said as well; all others are the business of other programs.',
+  )
   return `${lines.join('\n')}\n`
 }
 

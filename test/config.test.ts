@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError, loadConfig } from '../src/config.ts'
 import type { Config } from '../src/config.ts'
-import { rows } from '../src/config/table.ts'
+import { knownNames } from '../src/config/source.ts'
+import { rows, UNREAD_YET } from '../src/config/table.ts'
 import { configFolder, HASH, SECRET } from './config/folder.ts'
 import type { Env } from './config/folder.ts'
 
@@ -30,11 +31,7 @@ describe('defaults', () => {
       trustedProxies: [],
       webhooks: { allowedNetworks: [] },
       rateLimits: { enabled: true, windowMs: 900_000, maxRequests: 100 },
-      messagingRelay: 'off',
       features: 'all',
-      rgb: { dataDir: join(folder.cwd, '.rialto', 'rgb') },
-      evm: { contracts: {} },
-      realtime: { insecure: false },
       log: { level: 'info' },
       audit: { checkpointDirs: [join(folder.cwd, '.rialto', 'audit')] },
       notices: [],
@@ -87,14 +84,11 @@ describe('sources', () => {
     expect(config.database.url).toBe('postgres://postgres:p%40ss%20word@db:5432/pool')
   })
 
-  test('a binary macaroon file and a PEM certificate file arrive as base64', () => {
-    const macaroon = Buffer.from([2, 1, 3, 0, 255, 128, 10])
-    const cert = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
-    writeFileSync(join(folder.cwd, 'm'), macaroon)
-    writeFileSync(join(folder.cwd, 'c'), cert)
-    const { lnd } = load({ LND_HOST: 'node', LND_CERT_FILE: 'c', LND_MACAROON_FILE: 'm' })
-    expect(lnd).toMatchObject({ socket: 'node:10009', cert: Buffer.from(cert).toString('base64') })
-    expect(lnd!.macaroon).toBe(macaroon.toString('base64'))
+  test('a binary file of a key arrives as its bytes', () => {
+    const key = Buffer.alloc(32, 200).fill(0, 7, 9)
+    writeFileSync(join(folder.cwd, 'key'), key)
+    const { masterKeys } = load({ MASTER_ENCRYPTION_KEY_FILE: 'key' })
+    expect(masterKeys.map((bytes) => Buffer.from(bytes))).toEqual([key])
   })
 
   test('a secret given twice, or whose file is missing or empty, is a problem', () => {
@@ -102,9 +96,9 @@ describe('sources', () => {
     expect(problemsOf({ JWT_SECRET: SECRET, JWT_SECRET_FILE: 'x' })).toEqual([
       'JWT_SECRET and JWT_SECRET_FILE are both given: keep one',
     ])
-    expect(problemsOf({ METRICS_TOKEN_FILE: 'x', TURN_SECRET_FILE: 'empty' }).sort()).toEqual([
+    expect(problemsOf({ METRICS_TOKEN_FILE: 'x', SMTP_PASSWORD_FILE: 'empty' }).sort()).toEqual([
       'METRICS_TOKEN_FILE names a file that cannot be read (ENOENT)',
-      'TURN_SECRET_FILE names an empty file',
+      'SMTP_PASSWORD_FILE names an empty file',
     ])
   })
 })
@@ -181,6 +175,20 @@ describe('names of older systems', () => {
       'REDIS_ULR is not a setting: did you mean REDIS_URL?',
     ])
   })
+
+  test('what no feature reads yet is said once, and its value stops nothing', () => {
+    const given: Env = Object.fromEntries([...UNREAD_YET].map((name) => [name, '<your value> $']))
+    const { notices } = load({ ...given, TURN_SECRET_FILE: 'none', PATH: '/bin' })
+    expect(notices).toEqual([
+      'these have no effect, no feature here reads them yet: ' +
+        [...UNREAD_YET, 'TURN_SECRET_FILE'].join(', '),
+    ])
+    expect(load({ SENTRY_DSN: '', LND_SOCKET: undefined }).notices).toEqual([])
+  })
+
+  test('no name is both read and not read', () => {
+    expect([...UNREAD_YET].filter((name) => knownNames.has(name))).toEqual([])
+  })
 })
 
 describe('what is refused', () => {
@@ -228,17 +236,16 @@ describe('what is refused', () => {
       '("proxy.local") is neither an IP address nor a network such as 10.0.0.0/8',
     ],
     ['RATE_LIMITS', 'maybe', '("maybe") is neither true nor false'],
-    ['MESSAGING_RELAY', 'on', '("on") is none of off, ephemeral'],
     ['LOG_LEVEL', 'loud', '("loud") is none of debug, info, warn, error, fatal'],
     ['METRICS_TOKEN', 'x', 'is 1 bytes long, at least 16 are needed'],
-    ['PRIVATE_KEY', 'your-private-key', 'is not a private key (0x and 64 hexadecimal digits)'],
+    ['SMTP_PORT', '0', '("0") is not a whole number from 1 to 65535'],
     [
-      'VALIDATOR_ADDRESS',
-      '0x...',
-      '("0x...") is not a contract address (0x and 40 hexadecimal digits)',
+      'MAIL_FROM',
+      'nobody',
+      '("nobody") is not a mail address such as Rialto <no-reply@example.org>',
     ],
-    ['SENTRY_DSN', 'your_sentry_dsn', 'is not an address that begins with http:// or https://'],
-    ['BITCOIN_NETWORK', 'main', '("main") is none of mainnet, testnet, signet, regtest'],
+    ['PAYOUT_IBAN', 'FR00', '("FR00") is not an IBAN of the SEPA area'],
+    ['PAYOUT_BIC', 'bank', '("bank") is not a BIC such as SOGEDEFFXXX'],
   ])('%s=%s', (name, value, reason) => {
     expect(problemsOf({ [name]: value })[0]).toBe(`${name} ${reason}`)
   })

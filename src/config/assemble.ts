@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import type { Values } from './table.ts'
-import type { Config, EvmChain } from './types.ts'
+import type { Config } from './types.ts'
 
 const DAY_MS = 86_400_000
 
@@ -30,20 +30,6 @@ function section<T extends object>(object: T, ...secret: (keyof T)[]): T {
   return Object.freeze(copy)
 }
 
-function evmChain(values: Values): EvmChain | undefined {
-  const { RPC_URL: rpcUrls, CHAIN_ID: chainId, PRIVATE_KEY: key } = values
-  if (!rpcUrls || !chainId) return undefined
-  const { KEYSTORE_PATH: path, KEYSTORE_PASSWORD: password } = values
-  const chain: EvmChain = {
-    rpcUrls,
-    chainId,
-    privateKey: key && (key.startsWith('0x') ? key : `0x${key}`),
-    keystore: path && password ? section({ path, password }, 'password') : undefined,
-    signerUrl: values.SIGNER_URL,
-  }
-  return section(chain, 'rpcUrls', 'privateKey')
-}
-
 /** The parts that exist only when something was given for them. */
 function optionalParts(values: Values): Partial<Config> {
   const v = values
@@ -54,11 +40,6 @@ function optionalParts(values: Values): Partial<Config> {
             { username: v.ADMIN_USERNAME, passwordHash: v.ADMIN_PASSWORD_HASH },
             'passwordHash',
           )
-        : undefined,
-    turn: v.TURN_URLS && section({ urls: v.TURN_URLS, secret: v.TURN_SECRET }, 'secret'),
-    trading:
-      v.TRADING_MODULE_URL && v.TRADING_API_KEY
-        ? section({ moduleUrl: v.TRADING_MODULE_URL, apiKey: v.TRADING_API_KEY }, 'apiKey')
         : undefined,
     smtp: v.SMTP_HOST
       ? section(
@@ -84,50 +65,8 @@ function optionalParts(values: Values): Partial<Config> {
             bic: v.PAYOUT_BIC,
           })
         : undefined,
-    lnd:
-      v.LND_SOCKET && v.LND_CERT && v.LND_MACAROON
-        ? section(
-            {
-              socket: `${v.LND_SOCKET.host}:${v.LND_SOCKET.port}`,
-              cert: v.LND_CERT,
-              macaroon: v.LND_MACAROON,
-            },
-            'macaroon',
-          )
-        : undefined,
-    linkedin:
-      v.LINKEDIN_CLIENT_ID && v.LINKEDIN_CLIENT_SECRET
-        ? section(
-            { clientId: v.LINKEDIN_CLIENT_ID, clientSecret: v.LINKEDIN_CLIENT_SECRET },
-            'clientSecret',
-          )
-        : undefined,
-    dazeno: dazeno(v),
-    s3: s3(v),
     tls: v.TLS_CERT && v.TLS_KEY ? section({ cert: v.TLS_CERT, key: v.TLS_KEY }, 'key') : undefined,
   }
-}
-
-function dazeno(v: Values): Config['dazeno'] {
-  const usersApi = v.DAZENO_USERS_API
-  const lightningApi = v.DAZENO_LIGHTNING_API
-  const webhookSecret = v.DAZENO_WEBHOOK_SECRET
-  if (!usersApi && !lightningApi && !webhookSecret) return undefined
-  return section({ usersApi, lightningApi, webhookSecret }, 'webhookSecret')
-}
-
-function s3(v: Values): Config['s3'] {
-  if (!v.S3_BUCKET || !v.S3_ACCESS_KEY_ID || !v.S3_SECRET_ACCESS_KEY) return undefined
-  return section(
-    {
-      endpoint: v.S3_ENDPOINT,
-      region: v.S3_REGION,
-      bucket: v.S3_BUCKET,
-      accessKeyId: v.S3_ACCESS_KEY_ID,
-      secretAccessKey: v.S3_SECRET_ACCESS_KEY,
-    },
-    'secretAccessKey',
-  )
 }
 
 /** The whole configuration, frozen. `values` have passed every rule. */
@@ -165,24 +104,7 @@ export function assemble(values: Values, keys: Keys, notices: readonly string[])
       windowMs: v.RATE_LIMIT_WINDOW_MS,
       maxRequests: v.RATE_LIMIT_MAX_REQUESTS,
     },
-    messagingRelay: v.MESSAGING_RELAY,
     features: v.FEATURES,
-    rgb: section({
-      network: v.BITCOIN_NETWORK,
-      esploraUrl: v.ESPLORA_URL,
-      dataDir: v.RGB_DATA_DIR ?? join(v.DATA_DIR, 'rgb'),
-    }),
-    evm: section({
-      chain: evmChain(v),
-      contracts: section({
-        tk: v.TK_CONTRACT_ADDRESS,
-        tki: v.TKI_CONTRACT_ADDRESS,
-        revenueController: v.REVENUE_CONTROLLER_ADDRESS,
-        validator: v.VALIDATOR_ADDRESS,
-      }),
-    }),
-    t4gIssuer: v.T4G_ISSUER,
-    realtime: section({ configPath: v.REALTIME_CONFIG, insecure: v.REALTIME_INSECURE }),
     log: section({ level: v.LOG_LEVEL, dir: v.LOG_DIR }),
     audit: section({
       checkpointDirs: [join(v.DATA_DIR, 'audit'), v.AUDIT_CHECKPOINT_DIR].filter(
@@ -190,11 +112,9 @@ export function assemble(values: Values, keys: Keys, notices: readonly string[])
       ),
     }),
     webhooks: section({ allowedNetworks: v.WEBHOOK_ALLOWED_NETWORKS ?? [] }),
-    sentryDsn: v.SENTRY_DSN,
-    otelEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,
     metricsToken: v.METRICS_TOKEN,
     notices,
     ...optionalParts(v),
   }
-  return section(config, 'redisUrl', 'masterKeys', 'sentryDsn', 'metricsToken')
+  return section(config, 'redisUrl', 'masterKeys', 'metricsToken')
 }

@@ -1,7 +1,7 @@
 /** What the operator should hear about variables that have no effect. */
 
 import { knownNames } from './source.ts'
-import { UNNEEDED } from './table.ts'
+import { UNNEEDED, UNREAD_YET } from './table.ts'
 
 /**
  * Edit distance in which two swapped neighbours are one edit (optimal string alignment), or
@@ -45,12 +45,24 @@ function meant(name: string): string | undefined {
   return best
 }
 
-/** One sentence for each given name that is not needed or looks misspelt. */
+/** Whether nothing here reads `name` yet, itself or as the file of a secret. */
+const isUnread = (name: string) =>
+  !knownNames.has(name) && UNREAD_YET.has(name.replace(/_FILE$/, ''))
+
+/**
+ * One sentence for each given name that is not needed or looks misspelt, and one for all those that
+ * nothing reads yet. Names that mean nothing to us are the business of other programs.
+ */
 export function noticesFor(names: readonly string[]): string[] {
-  return names.flatMap((name) => {
+  const notices = names.flatMap((name) => {
     if (Object.hasOwn(UNNEEDED, name)) return [`${name} ${UNNEEDED[name]}`]
-    if (knownNames.has(name)) return []
+    if (knownNames.has(name) || isUnread(name)) return []
     const suggestion = meant(name)
     return suggestion ? [`${name} is not a setting: did you mean ${suggestion}?`] : []
   })
+  const unread = names.filter(isUnread)
+  if (unread.length > 0) {
+    notices.push(`these have no effect, no feature here reads them yet: ${unread.join(', ')}`)
+  }
+  return notices
 }

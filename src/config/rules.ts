@@ -10,27 +10,16 @@ import type { ConfigProblem } from './types.ts'
 const TOGETHER: readonly (readonly Name[])[] = [
   ['TLS_CERT', 'TLS_KEY'],
   ['ADMIN_USERNAME', 'ADMIN_PASSWORD_HASH'],
-  ['TRADING_MODULE_URL', 'TRADING_API_KEY'],
   ['SMTP_USER', 'SMTP_PASSWORD'],
   ['PAYOUT_NAME', 'PAYOUT_IBAN'],
-  ['LND_SOCKET', 'LND_CERT', 'LND_MACAROON'],
-  ['BITCOIN_NETWORK', 'ESPLORA_URL'],
-  ['KEYSTORE_PATH', 'KEYSTORE_PASSWORD'],
-  ['LINKEDIN_CLIENT_ID', 'LINKEDIN_CLIENT_SECRET'],
-  ['S3_BUCKET', 'S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'],
 ]
 
 /** The first setting has no effect without the second. */
 const NEEDS: readonly (readonly [Name, Name])[] = [
   ['SMTP_USER', 'SMTP_HOST'],
   ['SMTP_TLS_CA', 'SMTP_HOST'],
-  ['S3_ENDPOINT', 'S3_BUCKET'],
-  ['RPC_URL', 'CHAIN_ID'],
   ['PAYOUT_BIC', 'PAYOUT_IBAN'],
 ]
-
-/** Ways to sign as the operator account. */
-const SIGNERS: readonly Name[] = ['PRIVATE_KEY', 'KEYSTORE_PATH', 'SIGNER_URL']
 
 /** Features that cannot work without others: they move money, and that is the ledger's. */
 const FEATURE_NEEDS: readonly (readonly [feature: string, other: string])[] = [
@@ -73,17 +62,6 @@ function checkPairs({ values, given }: Settings, refuse: Refuse): void {
   }
   for (const [name, other] of NEEDS) {
     if (given.has(name) && !given.has(other)) refuse(other, `is missing beside ${name}`)
-  }
-  const signers = SIGNERS.filter((name) => given.has(name))
-  if (signers.length > 1) refuse(signers[0]!, `and ${signers.slice(1).join(', ')}: keep only one`)
-  if (
-    values.TURN_URLS?.some((address) => address.startsWith('turn')) &&
-    !given.has('TURN_SECRET')
-  ) {
-    refuse('TURN_SECRET', 'is missing beside TURN_URLS')
-  }
-  if (given.has('TURN_SECRET') && !given.has('TURN_URLS')) {
-    refuse('TURN_URLS', 'is missing beside TURN_SECRET')
   }
   if (given.has('SMTP_HOST') && !given.has('MAIL_FROM') && !values.SMTP_USER?.includes('@')) {
     refuse('MAIL_FROM', 'is missing beside SMTP_HOST')
@@ -135,7 +113,6 @@ function checkProduction({ values, given }: Settings, refuse: Refuse): void {
     )
   }
   if (values.RATE_LIMITS === false) refuse('RATE_LIMITS', 'may not be off in production')
-  if (values.REALTIME_INSECURE) refuse('REALTIME_INSECURE', 'may not be on in production')
   if (!given.has('TLS_CERT') && !given.has('TRUSTED_PROXIES')) {
     refuse(
       'TLS_CERT',
@@ -148,13 +125,10 @@ function checkProduction({ values, given }: Settings, refuse: Refuse): void {
 function checkDrivers({ values, given, features = [] }: Settings, refuse: Refuse): void {
   const chosen = values.FEATURES ?? EVERY_FEATURE
   const on = features.filter((name) => chosen === EVERY_FEATURE || chosen.includes(name))
-  const missing = (name: Name, neededBy: readonly string[]) => {
-    const feature = neededBy.find((candidate) => on.includes(candidate))
+  for (const [name, row] of rows) {
+    if (given.has(name)) continue
+    const feature = row.neededBy?.find((candidate) => on.includes(candidate))
     if (feature)
       refuse(name, `is missing: ${feature} needs it in production (or leave it out of FEATURES)`)
   }
-  for (const [name, row] of rows) {
-    if (row.neededBy && !given.has(name)) missing(name, row.neededBy)
-  }
-  if (!SIGNERS.some((name) => given.has(name))) missing('PRIVATE_KEY', ['tips'])
 }

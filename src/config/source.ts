@@ -40,7 +40,7 @@ export const knownNames: ReadonlySet<string> = new Set([
   ...Object.keys(UNNEEDED),
 ])
 
-/** Binary contents (a macaroon) continue as base64, text without its line end. */
+/** Binary contents (a key as bytes) continue as base64, text without its line end. */
 function readSecretFile(path: string): string {
   const bytes = readFileSync(path)
   return bytes.includes(0) ? bytes.toString('base64') : bytes.toString('utf8').trim()

@@ -7,6 +7,7 @@ import { coreTable } from './table/core.ts'
 import { driversTable } from './table/drivers.ts'
 import type { Variable } from './table/variable.ts'
 
+export { UNREAD_YET } from './table/unread.ts'
 export type { Variable } from './table/variable.ts'
 
 export const table = { ...coreTable, ...driversTable }

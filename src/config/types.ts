@@ -40,12 +40,7 @@ export interface Config {
   trustedProxies: readonly string[]
   /** For unauthenticated REST, per address; signed-in calls have limits per operation. */
   rateLimits: { enabled: boolean; windowMs: number; maxRequests: number }
-  messagingRelay: 'off' | 'ephemeral'
   features: readonly string[] | typeof EVERY_FEATURE
-  /** Secret: `secret`. */
-  turn?: { urls: readonly string[]; secret?: string }
-  /** Secret: `apiKey`. */
-  trading?: { moduleUrl: string; apiKey: string }
   /** Secret: `password`. */
   smtp?: {
     host: string
@@ -60,64 +55,17 @@ export interface Config {
   payments?: { webhookSecrets: readonly string[] }
   /** Whose bank account payouts are made from. The IBAN has no spaces. */
   payouts?: { name: string; iban: string; bic?: string }
-  /** Secret: `macaroon`. `cert` and `macaroon` are base64. */
-  lnd?: { socket: string; cert: string; macaroon: string }
-  /** Without `network` and `esploraUrl`: the development chain in the server. */
-  rgb: {
-    network?: 'mainnet' | 'testnet' | 'signet' | 'regtest'
-    esploraUrl?: string
-    dataDir: string
-  }
-  /** Without `chain`: the development chain in the server. */
-  evm: {
-    chain?: EvmChain
-    contracts: {
-      tk?: string
-      tki?: string
-      revenueController?: string
-      validator?: string
-    }
-  }
-  /** Secret: `webhookSecret`. */
-  dazeno?: { usersApi?: string; lightningApi?: string; webhookSecret?: string }
-  /** Secret: `clientSecret`. */
-  linkedin?: { clientId: string; clientSecret: string }
-  t4gIssuer?: string
-  /** Secret: `secretAccessKey`. Absent: media in a local folder. */
-  s3?: {
-    endpoint?: string
-    region: string
-    bucket: string
-    accessKeyId: string
-    secretAccessKey: string
-  }
-  realtime: { configPath?: string; insecure: boolean }
   log: { level: LogLevel; dir?: string }
   /** Where checkpoints of the audit log are written. Absolute. */
   audit: { checkpointDirs: readonly string[] }
   /** Addresses and networks (CIDR) beside the public internet that webhooks may be sent to. */
   webhooks: { allowedNetworks: readonly string[] }
-  /** Secret. */
-  sentryDsn?: string
-  otelEndpoint?: string
   /** Secret. Absent: `/metrics` answers to loopback only. */
   metricsToken?: string
   /** Secret: `key`. PEM. */
   tls?: { cert: string; key: string }
   /** What the operator should know, one sentence each; to be logged at start. */
   notices: readonly string[]
-}
-
-/** An Ethereum chain and who signs on it. Secret: `rpcUrls` (they carry keys) and `privateKey`. */
-export interface EvmChain {
-  rpcUrls: readonly string[]
-  chainId: number
-  /** `0x` and 64 hexadecimal digits. */
-  privateKey?: string
-  /** Secret: `password`. A keystore file of version 3. */
-  keystore?: { path: string; password: string }
-  /** Address of a remote signer. */
-  signerUrl?: string
 }
 
 /** One thing that is wrong: the variable, what is wrong with it, and how it looks when right. */

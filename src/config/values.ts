@@ -175,17 +175,6 @@ export const postgresUrl: ValueType<string> = {
   },
 }
 
-/** `host:port`; `:port` means every interface, a missing port is `portDefault`. */
-export const hostPort = (portDefault?: number): ValueType<{ host: string; port: number }> => ({
-  label: '`host:port`',
-  parse(input) {
-    const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s/]*))(?::(\d+))?$/.exec(input)
-    const portText = match?.[3] ?? portDefault?.toString()
-    if (!match || !portText || (!match[1] && !match[2] && !match[3])) fail('is not host:port')
-    return { host: match[1] ?? (match[2] || '0.0.0.0'), port: port.parse(portText, '') }
-  },
-})
-
 /** An IP address, or a network in CIDR form. */
 export const network: ValueType<string> = {
   label: 'address or CIDR',
@@ -244,17 +233,6 @@ export const key32: ValueType<Uint8Array> = {
     if (!bytes) return fail('is neither base64 nor hex')
     if (bytes.length !== 32) fail(`is ${bytes.length} bytes long once decoded, 32 are needed`)
     return bytes
-  },
-}
-
-/** Bytes as hex, base64 or PEM text, returned as base64. */
-export const base64: ValueType<string> = {
-  label: 'base64, hex or PEM',
-  parse(input) {
-    if (input.includes('-----BEGIN')) return Buffer.from(`${input.trim()}\n`).toString('base64')
-    const bytes = decode(input.replace(/\s+/g, ''))
-    if (!bytes) return fail('is neither base64, hex nor PEM')
-    return Buffer.from(bytes).toString('base64')
   },
 }
 

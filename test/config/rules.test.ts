@@ -21,19 +21,15 @@ const production: Env = {
 describe('settings that belong together', () => {
   test.each<[Env, string]>([
     [{ ADMIN_USERNAME: 'a' }, 'ADMIN_PASSWORD_HASH is missing beside ADMIN_USERNAME'],
-    [{ TURN_URLS: 'turn:h:3478' }, 'TURN_SECRET is missing beside TURN_URLS'],
     [{ SMTP_HOST: 'h' }, 'MAIL_FROM is missing beside SMTP_HOST'],
-    [{ LND_HOST: 'h' }, 'LND_CERT is missing beside LND_SOCKET'],
-    [{ RPC_URL: 'http://h' }, 'CHAIN_ID is missing beside RPC_URL'],
+    [{ SMTP_PASSWORD: 'p' }, 'SMTP_USER is missing beside SMTP_PASSWORD'],
+    [{ PAYOUT_NAME: 'n', PAYOUT_BIC: 'SOGEDEFFXXX' }, 'PAYOUT_IBAN is missing beside PAYOUT_NAME'],
+    [{ PAYOUT_BIC: 'SOGEDEFFXXX' }, 'PAYOUT_IBAN is missing beside PAYOUT_BIC'],
     [
       { DATABASE_EMBEDDED: 'true', DATABASE_URL: 'postgres://h/x' },
       'DATABASE_EMBEDDED is true while DATABASE_URL is given: keep one',
     ],
     [{ DATABASE_EMBEDDED: 'no' }, 'DATABASE_URL is missing while DATABASE_EMBEDDED is false'],
-    [
-      { PRIVATE_KEY: '1'.repeat(64), SIGNER_URL: 'http://h' },
-      'PRIVATE_KEY and SIGNER_URL: keep only one',
-    ],
   ])('%j', (env, problem) => {
     expect(problemsOf(env)).toContain(problem)
   })
@@ -69,7 +65,7 @@ describe('production', () => {
   })
 
   test('names everything that is missing at once, by either name of the environment', () => {
-    const features = ['messaging', 'lightning', 'tips']
+    const features = ['messaging', 'ledger', 'payouts', 'mail']
     expect(problemsOf({ ENVIRONMENT: 'production' }, features).map((p) => p.split(' ')[0])).toEqual(
       [
         'JWT_SECRET',
@@ -77,16 +73,9 @@ describe('production', () => {
         'PUBLIC_URL',
         'DATABASE_URL',
         'TLS_CERT',
-        'LND_SOCKET',
-        'LND_CERT',
-        'LND_MACAROON',
-        'RPC_URL',
-        'CHAIN_ID',
-        'TK_CONTRACT_ADDRESS',
-        'TKI_CONTRACT_ADDRESS',
-        'REVENUE_CONTROLLER_ADDRESS',
-        'VALIDATOR_ADDRESS',
-        'PRIVATE_KEY',
+        'PAYOUT_NAME',
+        'PAYOUT_IBAN',
+        'SMTP_HOST',
       ],
     )
   })
@@ -94,7 +83,6 @@ describe('production', () => {
   test.each<[Env, string]>([
     [{ PUBLIC_URL: 'http://a.org' }, 'PUBLIC_URL must begin with https:// in production'],
     [{ RATE_LIMITS: 'off' }, 'RATE_LIMITS may not be off in production'],
-    [{ REALTIME_INSECURE: 'true' }, 'REALTIME_INSECURE may not be on in production'],
   ])('refuses %j, which development accepts', (env, problem) => {
     expect(problemsOf({ ...production, ...env })).toEqual([problem])
     expect(problemsOf(env)).toEqual([])
@@ -120,8 +108,8 @@ describe('production', () => {
 
   test('a feature that is off needs none of its drivers', () => {
     const env = { ...production, FEATURES: 'messaging' }
-    expect(problemsOf(env, ['messaging', 'lightning'])).toEqual([])
-    expect(problemsOf(production, ['messaging', 'lightning'])).toHaveLength(3)
+    expect(problemsOf(env, ['messaging', 'payouts'])).toEqual([])
+    expect(problemsOf(production, ['messaging', 'payouts'])).toHaveLength(2)
   })
 })
 

@@ -47,14 +47,15 @@ export const coreTable = {
     composedOf: ['SERVER_ADDRESS'],
     type: integer(0, 65_535),
     default: '8080',
-    description: 'Port of everything: REST, sockets, documentation, console; 0 takes a free one.',
+    description: 'Port of everything: REST, sockets, documentation; 0 takes a free one.',
     example: '8080',
   },
   PUBLIC_URL: {
     group: 'Server',
     type: url('http', 'https'),
     absent: '`http://localhost:PORT`',
-    description: 'Address at which users reach the server: links, cookies, sign-in redirects.',
+    description:
+      'Address at which users reach the server: links in mail, and the page that may call it.',
     production: 'Required, `https://`.',
     example: 'https://api.example.org',
   },
@@ -62,7 +63,9 @@ export const coreTable = {
     group: 'Server',
     type: path,
     default: '.rialto',
-    description: 'Folder of the embedded database, media, and the keys made at first start.',
+    description:
+      'Folder of the embedded database, the keys made at first start, payout orders, and ' +
+      'checkpoints of the audit log.',
     example: '/var/lib/rialto',
   },
   TLS_CERT: {
@@ -104,29 +107,7 @@ export const coreTable = {
       'Features that are on. One that is off needs none of its drivers; its tables stay, and ' +
       'what they hold of a person is still exported and forgotten. `funding` and `payouts` need ' +
       '`ledger`.',
-    example: 'messaging,rooms',
-  },
-  MESSAGING_RELAY: {
-    group: 'Server',
-    type: oneOf('off', 'ephemeral'),
-    default: 'off',
-    description: '`ephemeral` passes opaque frames between devices in memory, for at most 60 s.',
-    example: 'ephemeral',
-  },
-  REALTIME_CONFIG: {
-    group: 'Server',
-    type: path,
-    absent: 'no application channels',
-    description: 'JSON file that declares the channels of applications.',
-    example: 'realtime.json',
-  },
-  REALTIME_INSECURE: {
-    group: 'Server',
-    type: flag,
-    default: 'false',
-    description: 'Lets anybody into application channels; for experiments.',
-    production: 'Refused.',
-    example: 'true',
+    example: 'messaging,mail',
   },
   DATABASE_URL: {
     group: 'Storage',
@@ -282,20 +263,5 @@ export const coreTable = {
     absent: '`/metrics` answers to loopback only',
     description: 'Bearer token for `/metrics`.',
     example: '<output of: openssl rand -hex 24>',
-  },
-  SENTRY_DSN: {
-    group: 'Observation',
-    secret: true,
-    type: url('http', 'https'),
-    absent: 'off',
-    description: 'Where unexpected errors are reported.',
-    example: 'https://key@errors.example.org/1',
-  },
-  OTEL_EXPORTER_OTLP_ENDPOINT: {
-    group: 'Observation',
-    type: url('http', 'https'),
-    absent: 'off',
-    description: 'Where traces are sent.',
-    example: 'http://localhost:4318',
   },
 } as const satisfies Record<string, Variable>

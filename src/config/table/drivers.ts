@@ -1,33 +1,18 @@
-/** The settings of what the server talks to: mail, payments, chains, providers, storage. */
+/** The settings of what the server talks to: the payment provider, the bank, the mail server. */
 
 import { ibanOf } from '../../money/iban.ts'
 import {
-  base64,
-  hostPort,
-  integer,
   InvalidValue,
   list,
   matching,
-  oneOf,
-  path,
   pem,
   port,
   secretText,
   text,
-  url,
   type ValueType,
 } from '../values.ts'
 import type { Variable } from './variable.ts'
 
-const PROVIDER_OFF = 'provider off'
-const DEVELOPMENT_CHAIN = 'development chain in the server'
-const DEPLOYED_IN_DEVELOPMENT = 'deployed at first start in development'
-
-const turnAddress = matching(
-  '`turn:`, `turns:` or `stun:` address',
-  /^(?:turns?|stuns?):[^\s/?]+(?:\?transport=(?:udp|tcp))?$/,
-  'an address such as turn:turn.example.org:3478?transport=udp',
-)
 const mailbox = matching(
   'mail address',
   /^(?:[^<>@\r\n]{0,100}<[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/,
@@ -41,16 +26,6 @@ const iban: ValueType<string> = {
     return found
   },
 }
-const evmAddress = matching(
-  '`0x` and 40 hex digits',
-  /^0x[0-9a-fA-F]{40}$/,
-  'a contract address (0x and 40 hexadecimal digits)',
-)
-const evmPrivateKey = matching(
-  '`0x` and 64 hex digits',
-  /^(?:0x)?[0-9a-fA-F]{64}$/,
-  'a private key (0x and 64 hexadecimal digits)',
-)
 
 export const driversTable = {
   PAYMENT_WEBHOOK_SECRET: {
@@ -85,38 +60,6 @@ export const driversTable = {
     absent: 'left to the bank',
     description: 'BIC of the bank of that account, where the bank wants it.',
     example: 'SOGEDEFFXXX',
-  },
-  TURN_URLS: {
-    group: 'Drivers',
-    type: list(turnAddress),
-    absent: 'none',
-    description: 'TURN and STUN servers that calls may use.',
-    example: 'turn:turn.example.org:3478?transport=udp',
-  },
-  TURN_SECRET: {
-    group: 'Drivers',
-    secret: true,
-    type: secretText(8),
-    absent: 'none',
-    description: 'Secret shared with the TURN server, from which short-lived passwords are made.',
-    example: '<static-auth-secret of the TURN server>',
-  },
-  TRADING_MODULE_URL: {
-    group: 'Drivers',
-    neededBy: ['pools'],
-    type: url('http', 'https'),
-    absent: 'the reference module when the script started it',
-    description: 'The trading module.',
-    example: 'http://localhost:4000',
-  },
-  TRADING_API_KEY: {
-    group: 'Drivers',
-    neededBy: ['pools'],
-    secret: true,
-    type: secretText(8),
-    absent: 'made by the script',
-    description: 'Key that the server and the trading module show each other.',
-    example: '<output of: openssl rand -hex 24>',
   },
   SMTP_HOST: {
     group: 'Drivers',
@@ -161,215 +104,5 @@ export const driversTable = {
     absent: '`SMTP_USER` when that is a mail address',
     description: 'Sender of mail.',
     example: 'Rialto <no-reply@example.org>',
-  },
-  LND_SOCKET: {
-    group: 'Drivers',
-    aliases: ['LND_HOST'],
-    neededBy: ['lightning'],
-    type: hostPort(10_009),
-    absent: 'invoices between users settle in the ledger',
-    description: 'gRPC address of the Lightning node (LND), port 10009 unless given.',
-    example: 'localhost:10009',
-  },
-  LND_CERT: {
-    group: 'Drivers',
-    neededBy: ['lightning'],
-    secret: true,
-    type: base64,
-    absent: 'none',
-    description: "The node's `tls.cert`.",
-    example: '<output of: base64 -w0 tls.cert>',
-  },
-  LND_MACAROON: {
-    group: 'Drivers',
-    neededBy: ['lightning'],
-    secret: true,
-    type: base64,
-    absent: 'none',
-    description: "The node's macaroon.",
-    example: '<output of: base64 -w0 admin.macaroon>',
-  },
-  BITCOIN_NETWORK: {
-    group: 'Drivers',
-    neededBy: ['proofs'],
-    type: oneOf('mainnet', 'testnet', 'signet', 'regtest'),
-    absent: DEVELOPMENT_CHAIN,
-    description: 'Bitcoin network that anchors proofs.',
-    example: 'mainnet',
-  },
-  ESPLORA_URL: {
-    group: 'Drivers',
-    neededBy: ['proofs'],
-    type: url('http', 'https'),
-    absent: DEVELOPMENT_CHAIN,
-    description: 'Esplora API of that network.',
-    example: 'https://esplora.example.org/api',
-  },
-  RGB_DATA_DIR: {
-    group: 'Drivers',
-    type: path,
-    absent: '`DATA_DIR/rgb`',
-    description: "Folder of the issuer's RGB wallet.",
-    example: '/var/lib/rialto/rgb',
-  },
-  RPC_URL: {
-    group: 'Drivers',
-    neededBy: ['tips'],
-    secret: true,
-    type: list(url('http', 'https', 'ws', 'wss')),
-    absent: DEVELOPMENT_CHAIN,
-    description: 'JSON-RPC address of the Ethereum chain; several are tried in order.',
-    example: 'https://rpc.example.org',
-  },
-  CHAIN_ID: {
-    group: 'Drivers',
-    neededBy: ['tips'],
-    type: integer(1, Number.MAX_SAFE_INTEGER),
-    absent: DEVELOPMENT_CHAIN,
-    description: 'Id of that chain.',
-    example: '8453',
-  },
-  PRIVATE_KEY: {
-    group: 'Drivers',
-    secret: true,
-    type: evmPrivateKey,
-    absent: DEVELOPMENT_CHAIN,
-    description: 'Key of the operator account. `KEYSTORE_PATH` or `SIGNER_URL` replace it.',
-    production: 'Required by `tips`, unless one of the other two is given.',
-    example: '0x<64 hexadecimal digits>',
-  },
-  KEYSTORE_PATH: {
-    group: 'Drivers',
-    type: path,
-    absent: 'none',
-    description: 'Encrypted keystore file (version 3) of the operator account.',
-    example: '/etc/rialto/operator.json',
-  },
-  KEYSTORE_PASSWORD: {
-    group: 'Drivers',
-    secret: true,
-    type: secretText(1),
-    absent: 'none',
-    description: 'Password of `KEYSTORE_PATH`.',
-    example: '<password>',
-  },
-  SIGNER_URL: {
-    group: 'Drivers',
-    type: url('http', 'https'),
-    absent: 'none',
-    description: 'Remote signer (JSON-RPC) that holds the key of the operator account.',
-    example: 'http://localhost:9000',
-  },
-  TK_CONTRACT_ADDRESS: {
-    group: 'Drivers',
-    neededBy: ['tips'],
-    type: evmAddress,
-    absent: DEPLOYED_IN_DEVELOPMENT,
-    description: 'The TK token; checked by code hash at start.',
-    example: '0x5fbdb2315678afecb367f032d93f642f64180aa3',
-  },
-  TKI_CONTRACT_ADDRESS: {
-    group: 'Drivers',
-    neededBy: ['tips'],
-    type: evmAddress,
-    absent: DEPLOYED_IN_DEVELOPMENT,
-    description: 'The TKI token; checked by code hash at start.',
-    example: '0xe7f1725e7734ce288f8367e1bb143e90bb3f0512',
-  },
-  REVENUE_CONTROLLER_ADDRESS: {
-    group: 'Drivers',
-    neededBy: ['tips'],
-    type: evmAddress,
-    absent: DEPLOYED_IN_DEVELOPMENT,
-    description: 'The RevenueController contract; checked by code hash at start.',
-    example: '0x9fe46736679d2d9a65f0992f2272de9f3c7fa6e0',
-  },
-  VALIDATOR_ADDRESS: {
-    group: 'Drivers',
-    neededBy: ['tips'],
-    type: evmAddress,
-    absent: DEPLOYED_IN_DEVELOPMENT,
-    description: 'The Validator contract; checked by code hash at start.',
-    example: '0xcf7ed3acca5a467e9e704c703e8d87f634fb0fc9',
-  },
-  DAZENO_USERS_API: {
-    group: 'Drivers',
-    type: url('http', 'https'),
-    absent: PROVIDER_OFF,
-    description: "Dazeno's users API, which verifies its sessions.",
-    example: 'https://users.example.org',
-  },
-  DAZENO_LIGHTNING_API: {
-    group: 'Drivers',
-    type: url('http', 'https'),
-    absent: PROVIDER_OFF,
-    description: "Dazeno's Lightning API.",
-    example: 'https://lightning.example.org',
-  },
-  DAZENO_WEBHOOK_SECRET: {
-    group: 'Drivers',
-    secret: true,
-    type: secretText(16),
-    absent: 'its webhooks are refused',
-    description: "Verifies the HMAC of Dazeno's webhooks.",
-    example: '<output of: openssl rand -hex 32>',
-  },
-  LINKEDIN_CLIENT_ID: {
-    group: 'Drivers',
-    type: text(),
-    absent: PROVIDER_OFF,
-    description: 'Client of sign-in with LinkedIn.',
-    example: '86abcdefghijkl',
-  },
-  LINKEDIN_CLIENT_SECRET: {
-    group: 'Drivers',
-    secret: true,
-    type: secretText(8),
-    absent: PROVIDER_OFF,
-    description: 'Its secret.',
-    example: '<client secret>',
-  },
-  T4G_ISSUER: {
-    group: 'Drivers',
-    type: url('http', 'https'),
-    absent: PROVIDER_OFF,
-    description: 'Issuer whose id tokens sign t4g users in.',
-    example: 'https://id.example.org',
-  },
-  S3_BUCKET: {
-    group: 'Drivers',
-    type: text(63),
-    absent: 'media in `DATA_DIR`',
-    description: 'Bucket for media in S3-compatible storage.',
-    example: 'rialto-media',
-  },
-  S3_ENDPOINT: {
-    group: 'Drivers',
-    type: url('http', 'https'),
-    absent: 'AWS',
-    description: 'Address of the storage.',
-    example: 'https://s3.example.org',
-  },
-  S3_REGION: {
-    group: 'Drivers',
-    type: text(),
-    default: 'us-east-1',
-    description: 'Region of the bucket.',
-    example: 'eu-west-3',
-  },
-  S3_ACCESS_KEY_ID: {
-    group: 'Drivers',
-    type: text(),
-    absent: 'media in `DATA_DIR`',
-    description: 'Account of the storage.',
-    example: 'AKIAIOSFODNN7EXAMPLE',
-  },
-  S3_SECRET_ACCESS_KEY: {
-    group: 'Drivers',
-    secret: true,
-    type: secretText(8),
-    absent: 'media in `DATA_DIR`',
-    description: 'Its secret.',
-    example: '<secret access key>',
   },
 } as const satisfies Record<string, Variable>
