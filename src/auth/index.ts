@@ -21,12 +21,38 @@ import { accountEvents } from './service-events.ts'
 import { Authenticator } from './sessions/authenticator.ts'
 import { forgottenPasswordQueue } from './sign-in/password-change.ts'
 
+// For the assembly, the edges and the timetable.
 export { createStepUp } from './factors/step-up.ts'
 export { Authenticator } from './sessions/authenticator.ts'
-export { userChannel } from './channels.ts'
-export { mailAdministrators } from './mailbox/notices.ts'
 export { forgetEnded } from './jobs.ts'
 export { closeUnverified } from './mailbox/unverified.ts'
+
+// For whoever tells somebody something: on their stream, or by mail.
+export { userChannel } from './channels.ts'
+export { mailAdministrators, mailUser } from './mailbox/notices.ts'
+
+// For whoever shows people, or changes what is theirs.
+export { findProfiles, getAccount, noSuchUser } from './accounts/users.ts'
+export { lockUser } from './accounts/lock.ts'
+export { hasSecondFactor } from './factors/mfa.ts'
+
+// For administration: accounts of others, and how somebody becomes an administrator.
+export { keepEnvironmentAdmin } from './accounts/environment-admin.ts'
+export {
+  blockAccount,
+  lockAdministrators,
+  makeAdministrator,
+  setRoles,
+  unblockAccount,
+} from './accounts/administrators.ts'
+export { ACCOUNT_STATES, AccountView, listAccounts, viewAccount } from './accounts/directory.ts'
+export { createUser, findOwner } from './accounts/users.ts'
+export { LinkToken, pageLink } from './mailbox/links.ts'
+export { confirmAddress } from './mailbox/verification.ts'
+export { newSecret, secretOf } from './secrets.ts'
+export { userRegistered } from './service-events.ts'
+export { Account, Email, NewPassword, Username } from './shapes.ts'
+export { Passwords } from './sign-in/passwords.ts'
 
 /** Identity, as `features.ts` mounts it. */
 export const authFeature = feature({
