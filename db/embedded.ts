@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
 import { accountFor } from './embedded/account.ts'
+import { hasName } from './embedded/program.ts'
 import { locateBinaries } from './embedded/binaries.ts'
 import { checkCluster, createCluster, obtainCredentials, pathFor } from './embedded/cluster.ts'
 import { answers, ownerUrl, provision } from './embedded/database.ts'
@@ -96,7 +97,7 @@ function prepare(
   { settings, log = () => {} }: EmbeddedOptions,
 ): { start: Start; created: boolean } {
   const cluster = join(dataDir, 'cluster')
-  const account = accountFor(dataDir, cluster)
+  const account = accountFor(dataDir, cluster, hasName)
   const binaries = locateBinaries(account)
   checkCluster(dataDir, cluster, binaries.major)
   const credentials = obtainCredentials(dataDir, cluster)

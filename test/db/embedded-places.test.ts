@@ -5,6 +5,7 @@ import { symlinkSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { accountFor } from '../../db/embedded/account.ts'
+import { hasName } from '../../db/embedded/program.ts'
 import { copyTo, packageFolder } from '../../db/embedded/binaries.ts'
 import { embeddedPostgres, isRoot, NOBODY, query } from '../support/embedded.ts'
 
@@ -95,7 +96,7 @@ describe.skipIf(!isRoot)('as root (skipped for other users)', () => {
     const dataDir = join(top, 'nameless')
     mkdirSync(dataDir)
     chownSync(dataDir, 54_321, 54_321)
-    expect(accountFor(dataDir, join(dataDir, 'cluster'))).toEqual(NOBODY)
+    expect(accountFor(dataDir, join(dataDir, 'cluster'), hasName)).toEqual(NOBODY)
   })
 
   test('in a folder of somebody else it runs as them, who can go on without root', async () => {
