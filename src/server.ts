@@ -26,6 +26,7 @@ import { createRegistry, type Feature, feature, type Registry } from './kernel/f
 import { type Kernel, serviceTable } from './kernel/kernel.ts'
 import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
 import type { Logger } from './observe/log.ts'
+import { observeProcess } from './observe/process-metrics.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import { createVault } from './vault/vault.ts'
 import { VERSION } from './version.ts'
@@ -91,8 +92,9 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   const features = [...(options.features ?? chosenFeatures(config)), scheduling(timetable)]
   const registry = createRegistry(features)
   const { db, url } = await startDatabase(config, clock, log, started)
-  const metrics = createMetrics(clock)
-  started.push({ name: 'metrics', stop: () => metrics.stop() })
+  const metrics = createMetrics()
+  const eventLoop = observeProcess(metrics, clock)
+  started.push({ name: 'metrics', stop: () => eventLoop.cancel() })
   const core = await startCore({
     db,
     databaseUrl: url,

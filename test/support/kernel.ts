@@ -60,8 +60,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     }),
     clock,
     log,
-    // Measures the event loop many times a second, which would make a clock's days long.
-    metrics: createMetrics(systemClock),
+    metrics: createMetrics(),
     db: database.db,
     limiter: createLimiter(clock),
     registry: createRegistry(features),
@@ -91,7 +90,6 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     emitted,
     revoked,
     async close() {
-      kernel.metrics.stop()
       if (options.database === undefined) await database.drop()
       rmSync(folder, { recursive: true, force: true })
     },
