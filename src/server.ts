@@ -186,7 +186,10 @@ export function createKernel(
     vault,
     announcer: core.announcer,
     presence: core.presence,
-    use: serviceTable(() => kernel),
+    use: serviceTable(
+      () => kernel,
+      parts.registry.features.flatMap(({ provides }) => provides),
+    ),
   }
   return kernel
 }

@@ -10,11 +10,14 @@
  */
 
 import { feature } from '../kernel/feature.ts'
+import { given } from '../kernel/kernel.ts'
+import { MailRecipients } from '../mail/index.ts'
 import { exportIdentity, forgetIdentity, KEPT } from './accounts/personal.ts'
 import { securityEvent, userChannel } from './channels.ts'
 import { recoveryReminderQueue } from './factors/recoveries.ts'
 import { forgetEnded } from './jobs.ts'
 import { changeEmailQueue } from './mailbox/email-change.ts'
+import { recipients } from './mailbox/recipients.ts'
 import { closeUnverified } from './mailbox/unverified.ts'
 import { operations } from './operations.ts'
 import { accountEvents } from './service-events.ts'
@@ -67,6 +70,7 @@ export const authFeature = feature({
     { table: 'second_factors', column: 'secret', id: 'user_id' },
     { table: 'second_factors', column: 'pending_secret', id: 'user_id' },
   ],
+  provides: [given(MailRecipients, recipients)],
   personalData: { export: exportIdentity, forget: forgetIdentity, kept: KEPT },
   start: (kernel) => kernel.use(Authenticator).start(),
 })

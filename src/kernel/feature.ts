@@ -1,6 +1,6 @@
 import type { Channel, EventType } from './channel.ts'
 import type { Job } from './job.ts'
-import type { Kernel } from './kernel.ts'
+import type { Given, Kernel } from './kernel.ts'
 import type { Operation } from './operation.ts'
 import type { PersonalData } from './personal-data.ts'
 import type { Queue } from './queue.ts'
@@ -21,6 +21,8 @@ export interface Feature {
   readonly sealed: readonly SealedColumn[]
   /** What it holds of a person: for their export, and for the closing of their account. */
   readonly personalData?: PersonalData
+  /** Parts that other features have declared and this one fills. */
+  readonly provides: readonly Given[]
   /** Who hears of a user's presence, and by which events; rooms and conversations have peers. */
   readonly presence?: PresenceAudience
   /** Work of the feature's own that runs as long as the server; returns how to stop it. */
@@ -46,6 +48,8 @@ export interface Peer {
 /** The part of a feature that knows who may see whom. */
 export interface PresenceAudience {
   readonly peers: (kernel: Kernel, userIds: readonly string[]) => Promise<readonly Peer[]>
+  /** Users who have just left: writes down when they were last seen. Before peers are told. */
+  readonly left?: (kernel: Kernel, userIds: readonly string[]) => Promise<void>
   /** Payload `{user_id, status, last_seen}`. */
   readonly update: EventType
   /** Payload `{user_id}`: a further device of theirs has come. */
@@ -62,6 +66,7 @@ export function feature(manifest: { name: string } & Partial<Feature>): Feature 
     queues: [],
     serviceEvents: [],
     sealed: [],
+    provides: [],
     ...manifest,
   }
 }

@@ -80,7 +80,10 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
       revoked: (ids) => void revoked.push(...ids),
     },
     presence: unused('presence'),
-    use: serviceTable(() => kernel),
+    use: serviceTable(
+      () => kernel,
+      features.flatMap(({ provides }) => provides),
+    ),
   }
   return {
     kernel,
