@@ -20,6 +20,7 @@ import { changeEmailQueue } from './mailbox/email-change.ts'
 import { recipients } from './mailbox/recipients.ts'
 import { closeUnverified } from './mailbox/unverified.ts'
 import { operations } from './operations.ts'
+import { PAGES } from './pages.ts'
 import { accountEvents } from './service-events.ts'
 import { Authenticator } from './sessions/authenticator.ts'
 import { forgottenPasswordQueue } from './sign-in/password-change.ts'
@@ -70,6 +71,7 @@ export const authFeature = feature({
     { table: 'second_factors', column: 'secret', id: 'user_id' },
     { table: 'second_factors', column: 'pending_secret', id: 'user_id' },
   ],
+  pages: PAGES,
   provides: [given(MailRecipients, recipients)],
   personalData: { export: exportIdentity, forget: forgetIdentity, kept: KEPT },
   start: (kernel) => kernel.use(Authenticator).start(),

@@ -2,6 +2,7 @@ import type { Channel, EventType } from './channel.ts'
 import type { Job } from './job.ts'
 import type { Given, Kernel } from './kernel.ts'
 import type { Operation } from './operation.ts'
+import type { Page } from './page.ts'
 import type { PersonalData } from './personal-data.ts'
 import type { Queue } from './queue.ts'
 import type { ServiceEventType } from './service-event.ts'
@@ -21,6 +22,8 @@ export interface Feature {
   readonly sealed: readonly SealedColumn[]
   /** What it holds of a person: for their export, and for the closing of their account. */
   readonly personalData?: PersonalData
+  /** Pages that links of mails lead to, by the last part of their path below `/account/`. */
+  readonly pages: Readonly<Record<string, Page>>
   /** Parts that other features have declared and this one fills. */
   readonly provides: readonly Given[]
   /** Who hears of a user's presence, and by which events; rooms and conversations have peers. */
@@ -66,6 +69,7 @@ export function feature(manifest: { name: string } & Partial<Feature>): Feature 
     queues: [],
     serviceEvents: [],
     sealed: [],
+    pages: {},
     provides: [],
     ...manifest,
   }
@@ -83,6 +87,8 @@ export interface Registry {
   readonly queues: ReadonlyMap<string, Queue>
   /** What services may be told, by type. */
   readonly serviceEvents: ReadonlyMap<string, ServiceEventType>
+  /** Pages that links of mails lead to, by name. */
+  readonly pages: ReadonlyMap<string, Page>
 }
 
 function add<K, V>(map: Map<K, V>, key: K, value: V, what: string): void {
@@ -98,8 +104,10 @@ export function createRegistry(features: readonly Feature[]): Registry {
   const kinds = new Map<number, EventType>()
   const queues = new Map<string, Queue>()
   const serviceEvents = new Map<string, ServiceEventType>()
+  const pages = new Map<string, Page>()
   for (const { operations: own, channels: spaces, events, queues: lines, ...rest } of features) {
     for (const type of rest.serviceEvents) add(serviceEvents, type.type, type, 'service event')
+    for (const [name, page] of Object.entries(rest.pages)) add(pages, name, page, 'page')
     for (const line of lines) add(queues, line.name, line, 'queue')
     for (const operation of own) {
       add(operations, operation.name, operation, 'operation')
@@ -120,5 +128,6 @@ export function createRegistry(features: readonly Feature[]): Registry {
     jobs: features.flatMap((f) => f.jobs),
     queues,
     serviceEvents,
+    pages,
   }
 }
