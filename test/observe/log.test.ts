@@ -162,8 +162,8 @@ describe('LOG_DIR', () => {
 })
 
 describe('standard output', () => {
-  const modules = ['clock', 'log'].map((name) =>
-    JSON.stringify(new URL(`../../src/kernel/${name}.ts`, import.meta.url).pathname),
+  const modules = ['base/clock', 'observe/log'].map((name) =>
+    JSON.stringify(new URL(`../../src/${name}.ts`, import.meta.url).pathname),
   )
   const program = (body: string) =>
     `import { systemClock as clock } from ${modules[0]!}
