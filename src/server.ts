@@ -22,7 +22,7 @@ import { EVERY_FEATURE } from './config/types.ts'
 import { features as allFeatures } from './features.ts'
 import { createHttp, type Http } from './http/index.ts'
 import { checkOutputs, createExecutor, type Executor } from './kernel/execute.ts'
-import { createRegistry, type Feature, feature, type Registry } from './kernel/feature.ts'
+import { createRegistry, type Feature, feature, partsOf, type Registry } from './kernel/feature.ts'
 import { type Kernel, serviceTable } from './kernel/kernel.ts'
 import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
 import type { Logger } from './observe/log.ts'
@@ -186,10 +186,7 @@ export function createKernel(
     vault,
     announcer: core.announcer,
     presence: core.presence,
-    use: serviceTable(
-      () => kernel,
-      parts.registry.features.flatMap(({ provides }) => provides),
-    ),
+    use: serviceTable(() => kernel, partsOf(parts.registry)),
   }
   return kernel
 }

@@ -131,3 +131,8 @@ export function createRegistry(features: readonly Feature[]): Registry {
     pages,
   }
 }
+
+/** The parts that features fill for each other. */
+export function partsOf({ features }: Registry): readonly Given[] {
+  return features.flatMap(({ provides }) => provides)
+}

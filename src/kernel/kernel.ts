@@ -46,33 +46,23 @@ export function service<T>(name: string, create: (kernel: Kernel) => T): Service
   return { name, create }
 }
 
-/**
- * Declares a service that its own feature cannot make: what keeps the accounts, to mail. Another
- * feature fills it (`provides` in its manifest), or the assembly does.
- */
+/** Declares something that features ask for and the assembly hands over. */
 export function part<T>(name: string): Service<T> {
-  return {
-    name,
-    create() {
-      throw new Error(`${name}: not provided`)
-    },
-  }
+  return service(name, () => {
+    throw new Error(`nobody has handed over: ${name}`)
+  })
 }
 
-/** A part, and what it is in this server. */
-export interface Given {
-  readonly part: Service<unknown>
-  readonly value: unknown
-}
-
-/** Fills a part. */
-export function given<T>(filled: Service<T>, value: T): Given {
-  return { part: filled, value }
+/** A part and what it is in this server. */
+export type Given = readonly [part: Service<unknown>, value: unknown]
+/** Hands over a part. */
+export function given<T>(wanted: Service<T>, value: T): Given {
+  return [wanted, value]
 }
 
 /** A function that makes each service at its first use, and the same one ever after. */
 export function serviceTable(kernel: () => Kernel, parts: readonly Given[] = []): Kernel['use'] {
-  const made = new Map<Service<unknown>, unknown>(parts.map((each) => [each.part, each.value]))
+  const made = new Map<Service<unknown>, unknown>(parts)
   return <T>(wanted: Service<T>): T => {
     let found = made.get(wanted) as T | undefined
     if (found === undefined) {

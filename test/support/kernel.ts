@@ -8,7 +8,7 @@ import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { loadConfig } from '../../src/config.ts'
 import type { Emission } from '../../src/kernel/effects.ts'
 import { createExecutor, type Executor } from '../../src/kernel/execute.ts'
-import { createRegistry, type Feature } from '../../src/kernel/feature.ts'
+import { createRegistry, type Feature, partsOf } from '../../src/kernel/feature.ts'
 import { type Kernel, serviceTable } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
@@ -46,6 +46,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
   const log = recordingLog()
   const revoked: string[] = []
   const emitted: Emission[] = []
+  const registry = createRegistry(features)
   const vault = createVault([new Uint8Array(32)])
   const kernel: Kernel = {
     config: loadConfig({
@@ -63,7 +64,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     metrics: createMetrics(),
     db: database.db,
     limiter: createLimiter(clock),
-    registry: createRegistry(features),
+    registry,
     streams: {
       enqueue: async (_sql, emissions) => void emitted.push(...emissions),
       committed: () => undefined,
@@ -80,10 +81,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
       revoked: (ids) => void revoked.push(...ids),
     },
     presence: unused('presence'),
-    use: serviceTable(
-      () => kernel,
-      features.flatMap(({ provides }) => provides),
-    ),
+    use: serviceTable(() => kernel, partsOf(registry)),
   }
   return {
     kernel,
