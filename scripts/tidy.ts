@@ -33,12 +33,18 @@ export function checkFile(path: string, text: string): Finding[] {
 
 /** Every rule on a project. */
 export function checkProject(root: string): Finding[] {
-  const paths = sourcePaths(root)
+  const sources = readSources(root)
+  const paths = sources.map(({ path }) => path)
   return [
-    ...paths.flatMap((path) => checkFile(path, readFileSync(join(root, path), 'utf8'))),
+    ...sources.flatMap((source) => rules.flatMap((rule) => rule(source))),
     ...folderFindings(root, paths),
     ...lockFindings(root),
   ]
+}
+
+/** The files of a project that the rules look at, parsed. */
+export function readSources(root: string): Source[] {
+  return sourcePaths(root).map((path) => parseSource(path, readFileSync(join(root, path), 'utf8')))
 }
 
 function sourcePaths(root: string): string[] {

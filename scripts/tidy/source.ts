@@ -36,6 +36,7 @@ export function parseSource(path: string, text: string): Source {
     ImportDeclaration: (node) => add(node.source),
     ExportNamedDeclaration: (node) => add(node.source),
     ExportAllDeclaration: (node) => add(node.source),
+    TSImportType: (node) => add(node.source),
     ImportExpression: (node) => add(node.source.type === 'Literal' ? node.source : null),
   })
   return { path, text, lines: text.split('\n'), program, comments, imports }

@@ -6,7 +6,9 @@
  * - Revocation is a row in the database that every instance polls within half a second.
  * - Secrets that clients hold (refresh tokens, tickets, links) are stored as hashes only.
  *
- * May import the kernel, the database and mail; no other feature, and no edge.
+ * May import the kernel, the database and mail's index; no other feature, and no edge. Whoever is
+ * outside (features, edges, jobs, the assembly) imports this file and nothing else of identity.
+ * Inside, files import files, across the five folders in every direction, and never this one.
  */
 
 import { feature } from '../kernel/feature.ts'
