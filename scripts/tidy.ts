@@ -6,6 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { boundaries } from './tidy/boundaries.ts'
+import { circleFindings } from './tidy/graph.ts'
 import { ownedGlobals } from './tidy/owners.ts'
 import { docstrings, functionLengths, marks, sizes } from './tidy/shape.ts'
 import { isIn, parseSource } from './tidy/source.ts'
@@ -37,6 +38,7 @@ export function checkProject(root: string): Finding[] {
   const paths = sources.map(({ path }) => path)
   return [
     ...sources.flatMap((source) => rules.flatMap((rule) => rule(source))),
+    ...circleFindings(sources),
     ...folderFindings(root, paths),
     ...lockFindings(root),
   ]

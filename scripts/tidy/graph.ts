@@ -72,3 +72,14 @@ export function circles(graph: ImportGraph): string[][] {
   for (const path of graph.keys()) if (!seen.has(path)) walk(path)
   return found.toSorted((a, b) => a[0]!.localeCompare(b[0]!))
 }
+
+/** One finding for each circle, at its first file. */
+export function circleFindings(sources: readonly Source[]): Finding[] {
+  return circles(importGraph(sources)).map((group) => ({
+    path: group[0]!,
+    line: 1,
+    message:
+      `import circle of ${group.length} files (types count): ${group.join(', ')}: move what both ` +
+      'sides need into a file of its own, or declare an interface where it is used',
+  }))
+}
