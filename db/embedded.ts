@@ -12,6 +12,7 @@ import { checkCluster, createCluster, obtainCredentials, pathFor } from './embed
 import { answers, ownerUrl, provision } from './embedded/database.ts'
 import { lockFolder } from './embedded/lock.ts'
 import { sendSignal, stopPostmaster } from './embedded/postmaster.ts'
+import { hasName } from './embedded/program.ts'
 import { launch, type Start, takeOver } from './embedded/server.ts'
 
 /** A running PostgreSQL that this process is responsible for. */
@@ -96,7 +97,7 @@ function prepare(
   { settings, log = () => {} }: EmbeddedOptions,
 ): { start: Start; created: boolean } {
   const cluster = join(dataDir, 'cluster')
-  const account = accountFor(dataDir, cluster)
+  const account = accountFor(dataDir, cluster, hasName)
   const binaries = locateBinaries(account)
   checkCluster(dataDir, cluster, binaries.major)
   const credentials = obtainCredentials(dataDir, cluster)

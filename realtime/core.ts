@@ -9,7 +9,7 @@ import { createMemoryBroker } from './broker/memory.ts'
 import { createPostgresBroker } from './broker/postgres.ts'
 import { createRedisBroker } from './broker/redis.ts'
 import { type Bus, type BusMessage, createBus } from './bus.ts'
-import { ephemeralFrame } from './dialects/native.ts'
+import { ephemeralFrame, nativeRenderer } from './dialects/native.ts'
 import { createHub, type Hub, type StreamEvent } from './hub.ts'
 import { type Instances, startInstances } from './instances.ts'
 import { createPresence, type PresenceChange, type PresenceTable } from './presence.ts'
@@ -69,8 +69,15 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
   let listeners: CoreListeners = { presence: () => undefined, revoked: () => undefined }
   const sockets = createSockets()
   const heads = createHeads(db)
-  const recovery = createRecovery(db, heads, registry.kinds)
-  const hub = createHub({ recovery, registry, clock, log, publish: (t, f) => publish(t, f) })
+  const recovery = createRecovery(db, heads, registry.kinds, nativeRenderer)
+  const hub = createHub({
+    recovery,
+    registry,
+    clock,
+    log,
+    render: nativeRenderer,
+    publish: (t, f) => publish(t, f),
+  })
   const presence = createPresence({
     clock,
     bus: () => bus,

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../src/base/clock.ts'
 import { type Channel, splitChannel } from '../src/kernel/channel.ts'
 import type { Registry } from '../src/kernel/feature.ts'
 import type { Logger } from '../src/observe/log.ts'
-import { publicationsJson } from './dialects/native.ts'
+import type { StreamRenderer } from './dialects/dialect.ts'
 import type { Publication } from './streams/publication.ts'
 import type { Recovered, Recovery, Since, Single } from './streams/recovery.ts'
 
@@ -87,24 +87,21 @@ export interface HubParts {
   readonly registry: Registry
   readonly clock: Clock
   readonly log: Logger
+  /** How events are written for the sockets. */
+  readonly render: Pick<StreamRenderer, 'eventFrame' | 'publicationsJson'>
   /** Bun's native publish: one write for all sockets of a topic. */
   readonly publish: (topic: string, frame: string) => void
-}
-
-/** The frame of an event in the native dialect: serialised once for all its readers. */
-function eventFrame(event: StreamEvent): string {
-  const { type, channel, offset, payload } = event
-  return `{"type":"${type}","channel":"${channel}","offset":${offset},"payload":${payload}}`
 }
 
 /** Makes the hub of an instance. */
 export function createHub(parts: HubParts): Hub {
   const states = new Map<string, ChannelState>()
+  const { eventFrame } = parts.render
 
   const deliver = (state: ChannelState, event: StreamEvent) => {
     state.last = event.offset
     if (state.joining !== undefined) for (const tail of state.joining) tail.push(event)
-    const frame = eventFrame(event)
+    const frame = eventFrame(event.channel, event)
     // A personal channel has a few sockets, and one of them may know already; a topic of their
     // own would cost more than the loop.
     if (!state.space.personal) parts.publish(state.name, frame)
@@ -227,13 +224,13 @@ export function createHub(parts: HubParts): Hub {
     state.joining ??= new Set()
     state.joining.add(tail)
     try {
-      let read = await readPosition(parts.recovery, state, since)
+      let read = await readPosition(parts, state, since)
       if (state.last === UNKNOWN) {
         state.last = read.top
         state.epoch = read.epoch
       } else if (whole && read.top < (tail[0]?.offset ?? state.last + 1) - 1) {
         // A later reading than ours has set the position: what lies between is nobody's tail.
-        read = await readPosition(parts.recovery, state, since)
+        read = await readPosition(parts, state, since)
       }
       // The database is ahead of the hub: what lies between is about to come for everybody.
       if (whole && state.last < read.top) await fill(state)
@@ -241,7 +238,7 @@ export function createHub(parts: HubParts): Hub {
       drain(state)
       state.joining.delete(tail)
       join(state, to)
-      answered(answerOf(state, since, read, tail))
+      answered(answerOf(parts.render, state, since, read, tail))
     } finally {
       state.joining?.delete(tail)
       if (state.joining?.size === 0) state.joining = undefined
@@ -306,13 +303,13 @@ function toEvent(channel: string, publication: Publication): StreamEvent {
 }
 
 async function readPosition(
-  recovery: Recovery,
+  { recovery, render }: HubParts,
   { name, space }: ChannelState,
   since: Since | undefined,
 ): Promise<Recovered> {
   if (space.recovery === 'stream') return await recovery.read(name, since)
   const { epoch, top, events } = await recovery.range(name, NEWEST)
-  return { epoch, top, missed: { count: events.length, text: publicationsJson(events) } }
+  return { epoch, top, missed: { count: events.length, text: render.publicationsJson(events) } }
 }
 
 /**
@@ -320,6 +317,7 @@ async function readPosition(
  * ends at the database's top; what the hub has passed since then was kept in `tail`.
  */
 function answerOf(
+  { publicationsJson }: HubParts['render'],
   state: ChannelState,
   since: Since | undefined,
   { missed, top, epoch: readEpoch }: Recovered,

@@ -6,8 +6,8 @@ import type { PresenceChange } from './presence.ts'
 const USERS_AT_ONCE = 1_000
 
 /**
- * Tells the people who share something with a user that they have come, gone or changed, and
- * writes down when those who left were last seen. Peers who are not connected cost nothing.
+ * Tells the people who share something with a user that they have come, gone or changed, after the
+ * features have heard who has left. Peers who are not connected cost nothing.
  */
 export async function announcePresence(
   kernel: Kernel,
@@ -16,7 +16,8 @@ export async function announcePresence(
 ): Promise<void> {
   for (let i = 0; i < changes.length; i += USERS_AT_ONCE) {
     const some = changes.slice(i, i + USERS_AT_ONCE)
-    await writeLastSeen(kernel, some)
+    const gone = some.filter(({ status }) => status === 'offline').map(({ userId }) => userId)
+    if (gone.length > 0) for (const { left } of audiences) await left?.(kernel, gone)
     for (const audience of audiences) await tellPeers(kernel, audience, some)
   }
 }
@@ -40,15 +41,4 @@ async function tellPeers(
       kernel.announcer.tell(peerId, audience.device, channelId, { user_id: userId })
     }
   }
-}
-
-async function writeLastSeen(kernel: Kernel, changes: readonly PresenceChange[]): Promise<void> {
-  const gone = changes.filter(({ status }) => status === 'offline').map(({ userId }) => userId)
-  if (gone.length === 0) return
-  await kernel.db.sql`
-    insert into last_seen (user_id, at)
-    select u.id, now() from unnest(${`{${gone.join(',')}}`}::text::uuid[]) u(id)
-    join users on users.id = u.id
-    order by u.id
-    on conflict (user_id) do update set at = excluded.at`
 }

@@ -45,13 +45,12 @@ export async function offlineKernel(
     const ownerUrl = (config.database.url ?? embedded?.ownerUrl) as string
     const { url } = await prepareDatabase({ ownerUrl, clock, log })
     const db = openDatabase({ url, clock })
-    const metrics = createMetrics(clock)
+    const metrics = createMetrics()
     const registry = createRegistry([...features, scheduling(schedule)])
     const kernel = createKernel({ config, log }, { clock, db, registry, metrics, core: nobody })
     return {
       kernel,
       async stop() {
-        metrics.stop()
         await db.close()
         await stopEmbedded()
       },

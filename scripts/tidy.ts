@@ -6,10 +6,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { boundaries } from './tidy/boundaries.ts'
+import { circleFindings } from './tidy/graph.ts'
 import { ownedGlobals } from './tidy/owners.ts'
 import { docstrings, functionLengths, marks, sizes } from './tidy/shape.ts'
-import { isIn, parseSource } from './tidy/source.ts'
-import type { Finding, Source } from './tidy/source.ts'
+import { type Finding, isIn, parseSource, type Source } from './tidy/source.ts'
 
 const rules: readonly ((source: Source) => Finding[])[] = [
   sizes,
@@ -33,12 +33,19 @@ export function checkFile(path: string, text: string): Finding[] {
 
 /** Every rule on a project. */
 export function checkProject(root: string): Finding[] {
-  const paths = sourcePaths(root)
+  const sources = readSources(root)
+  const paths = sources.map(({ path }) => path)
   return [
-    ...paths.flatMap((path) => checkFile(path, readFileSync(join(root, path), 'utf8'))),
+    ...sources.flatMap((source) => rules.flatMap((rule) => rule(source))),
+    ...circleFindings(sources),
     ...folderFindings(root, paths),
     ...lockFindings(root),
   ]
+}
+
+/** The files of a project that the rules look at, parsed. */
+export function readSources(root: string): Source[] {
+  return sourcePaths(root).map((path) => parseSource(path, readFileSync(join(root, path), 'utf8')))
 }
 
 function sourcePaths(root: string): string[] {

@@ -28,6 +28,7 @@ import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
 import type { StepUp } from './kernel/step-up.ts'
 import type { Logger } from './observe/log.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
+import { observeProcess } from './observe/process-metrics.ts'
 import { createVault } from './vault/vault.ts'
 import { VERSION } from './version.ts'
 
@@ -95,8 +96,9 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
   const features = [...(options.features ?? chosenFeatures(config)), scheduling(timetable)]
   const registry = createRegistry(features)
   const { db, url } = await startDatabase(config, clock, log, started)
-  const metrics = createMetrics(clock)
-  started.push({ name: 'metrics', stop: () => metrics.stop() })
+  const metrics = createMetrics()
+  const eventLoop = observeProcess(metrics, clock)
+  started.push({ name: 'metrics', stop: () => eventLoop.cancel() })
   const core = await startCore({
     db,
     databaseUrl: url,

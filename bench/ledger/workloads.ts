@@ -24,7 +24,7 @@ export interface Book {
 
 /** The part of a kernel that the ledger needs; balances are told to nobody here. */
 function kernelOn(db: Database): Kernel {
-  const metrics = createMetrics(systemClock)
+  const metrics = createMetrics()
   const streams = { enqueue: () => Promise.resolve(), committed: () => undefined }
   const log = { warn: console.warn }
   const kernel: object = {

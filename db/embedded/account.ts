@@ -1,5 +1,4 @@
 import { chownSync, readFileSync, statSync } from 'node:fs'
-import { runProgram } from './program.ts'
 
 /** Who PostgreSQL runs as. */
 export interface Account {
@@ -13,18 +12,19 @@ const NOBODY: Account = { uid: 65_534, gid: 65_534 }
 /**
  * The account for PostgreSQL, which refuses to run as root: the owner of the cluster, else of the
  * data folder, else `nobody`. Undefined when this process is not root and simply runs it itself.
+ * A cluster can only be made by an account with a name (`hasName`), which a container's user may
+ * lack.
  */
-export function accountFor(dataDir: string, cluster: string): Account | undefined {
+export function accountFor(
+  dataDir: string,
+  cluster: string,
+  hasName: (uid: number) => boolean,
+): Account | undefined {
   if (process.getuid?.() !== 0) return undefined
   const existing = statSync(cluster, { throwIfNoEntry: false })
   if (existing && existing.uid !== 0) return { uid: existing.uid, gid: existing.gid }
   const { uid, gid } = statSync(dataDir)
   return uid !== 0 && hasName(uid) ? { uid, gid } : nobody()
-}
-
-/** A cluster can only be made by an account with a name, which a container's user may lack. */
-function hasName(uid: number): boolean {
-  return runProgram(['id', '-un', String(uid)], {}).exitCode === 0
 }
 
 function nobody(): Account {

@@ -28,3 +28,8 @@ export function runProgram(command: string[], { account, cwd = '/', stdin }: Run
     return { exitCode: 127, output: (error as Error).message }
   }
 }
+
+/** Whether the system knows an account by a name; asked of `id`, which asks directories as well. */
+export function hasName(uid: number): boolean {
+  return runProgram(['id', '-un', String(uid)], {}).exitCode === 0
+}

@@ -1,7 +1,7 @@
 import { errorPayload, type Failure } from '../../src/base/errors.ts'
 import type { Outcome } from '../../src/kernel/call.ts'
 import type { Publication } from '../streams/publication.ts'
-import type { WaitingFrame } from './dialect.ts'
+import type { StreamRenderer, WaitingFrame } from './dialect.ts'
 
 /** The native dialect: `{type, payload}` frames as JSON text, one a message. */
 
@@ -83,6 +83,11 @@ export function pongFrame(id: string | undefined, serverTime: string): string {
   return `{"type":"pong",${which}"payload":{"server_time":"${serverTime}"}}`
 }
 
+/** A numbered event: serialised once for all its readers. */
+function eventFrame(channel: string, { type, offset, payload }: Publication): string {
+  return `{"type":"${type}","channel":"${channel}","offset":${offset},"payload":${payload}}`
+}
+
 /** Publications as the elements of a JSON array, without parsing their payloads. */
 export function publicationsJson(publications: readonly Publication[]): string {
   const each = publications.map(
@@ -92,9 +97,16 @@ export function publicationsJson(publications: readonly Publication[]): string {
 }
 
 /** The same as an SQL expression over a stream row `e`, whose type and payload are expressions. */
-export function publicationSql(type: string, payload: string): string {
+function publicationSql(type: string, payload: string): string {
   const head = `'{"offset":' || e.position || ',"type":"' || ${type} || '"'`
   return `${head} || ',"payload":' || ${payload} || '}'`
+}
+
+/** What the hub and recovery write in this dialect. */
+export const nativeRenderer: StreamRenderer = {
+  eventFrame,
+  publicationsJson,
+  publicationSql,
 }
 
 function text(value: unknown): string {

@@ -2,7 +2,7 @@ import type { SQL } from 'bun'
 import type { Database } from '../../db/client.ts'
 import { plainArray, quotedArray, textArray } from '../../db/literals.ts'
 import type { EventType } from '../../src/kernel/channel.ts'
-import { publicationSql } from '../dialects/native.ts'
+import type { StreamRenderer } from '../dialects/dialect.ts'
 import type { Head, Heads } from './heads.ts'
 import type { Publication } from './publication.ts'
 
@@ -86,10 +86,11 @@ export function createRecovery(
   db: Database,
   heads: Heads,
   kinds: ReadonlyMap<number, EventType>,
+  render: Pick<StreamRenderer, 'publicationSql'>,
 ): Recovery {
   const { type, payload } = expressions(kinds)
   const columns = `e.position::float8 as offset, ${type} as type, ${payload} as payload`
-  const missedQuery = missedSql(publicationSql(type, payload))
+  const missedQuery = missedSql(render.publicationSql(type, payload))
   let waiting: Waiting[] = []
   const flush = () => {
     const all = waiting

@@ -1,25 +1,27 @@
 /**
- * Who may import whom. Data flows one way: edge → operation → feature → database; the core never
- * imports an edge, and a feature sees of another only what it exports.
+ * Who may import whom. Layers: base < observe, money, vault, net < db, config < kernel < features <
+ * edges. An import goes down, never up or sideways; of another feature it goes through its door,
+ * `index.ts`, and inside a feature to the file itself (docs/decisions/017-doors-and-layers.md).
  */
 
-import { dirname, join } from 'node:path/posix'
-import { isIn, lineAt } from './source.ts'
-import type { Finding, Source } from './source.ts'
+import { basename, dirname, join } from 'node:path/posix'
+import { type Finding, isIn, lineAt, type Source } from './source.ts'
 
 interface Layer {
   readonly name: string
-  /** First match wins. */
+  /** The longest match of all layers counts. */
   readonly paths: readonly string[]
-  /** Names of the layers that it may import, besides itself. */
+  /** Names of the layers that it may import, besides itself: layers below it. */
   readonly mayImport: readonly string[]
   readonly instead: string
 }
 
 /** What every layer above it may use. */
 const ground = ['base', 'observe', 'money', 'vault', 'net']
+const core = [...ground, 'db', 'config', 'kernel']
 
-const layers: readonly Layer[] = [
+/** From the bottom to the top. */
+export const layers: readonly Layer[] = [
   {
     name: 'base',
     paths: ['src/base/'],
@@ -33,10 +35,10 @@ const layers: readonly Layer[] = [
     instead: 'hand the value over as a parameter; the ground knows src/base/ only',
   })),
   {
-    name: 'kernel',
-    paths: ['src/kernel/'],
-    mayImport: [...ground, 'config', 'db'],
-    instead: 'let the kernel define an interface and main.ts hand over what implements it',
+    name: 'db',
+    paths: ['db/'],
+    mayImport: ground,
+    instead: 'hand the value over as a parameter; the database layer knows the ground only',
   },
   {
     name: 'config',
@@ -45,56 +47,46 @@ const layers: readonly Layer[] = [
     instead: 'keep configuration free of what it configures',
   },
   {
-    name: 'assembly',
-    paths: ['src/main.ts', 'src/server.ts', 'src/features.ts'],
-    mayImport: [
-      ...ground,
-      'kernel',
-      'config',
-      'db',
-      'http',
-      'realtime',
-      'jobs',
-      'drivers',
-      'feature',
-    ],
-    instead: 'move the code out of scripts, tests or benches',
+    name: 'kernel',
+    paths: ['src/kernel/'],
+    mayImport: [...ground, 'db', 'config'],
+    instead: 'let the kernel define an interface (`part`) that a feature or the assembly fills',
   },
   {
-    name: 'db',
-    paths: ['db/'],
-    mayImport: ground,
-    instead: 'hand the value over as a parameter; the database layer knows the ground only',
+    name: 'drivers',
+    paths: ['src/drivers/'],
+    mayImport: [...ground, 'config', 'kernel'],
+    instead: 'let the port take what it needs as a parameter',
+  },
+  {
+    name: 'feature',
+    paths: ['src/', 'jobs/admin/'],
+    mayImport: [...core, 'drivers'],
+    instead: 'emit an event, or let the assembly hand it over: features never import an edge',
   },
   {
     name: 'http',
     paths: ['src/http/'],
-    mayImport: [...ground, 'kernel', 'config', 'db', 'feature'],
+    mayImport: [...core, 'feature'],
     instead: 'mount operations; what sockets do belongs to realtime/',
   },
   {
     name: 'realtime',
     paths: ['realtime/'],
-    mayImport: [...ground, 'kernel', 'config', 'db', 'feature'],
+    mayImport: [...core, 'feature'],
     instead: 'mount operations; what REST does belongs to src/http/',
   },
   {
     name: 'jobs',
     paths: ['jobs/'],
-    mayImport: [...ground, 'kernel', 'config', 'db', 'feature'],
+    mayImport: [...core, 'feature'],
     instead: 'let the job emit an event that the edge delivers',
   },
   {
-    name: 'drivers',
-    paths: ['src/drivers/'],
-    mayImport: [...ground, 'kernel', 'config'],
-    instead: 'let the port take what it needs as a parameter',
-  },
-  {
-    name: 'feature',
-    paths: ['src/'],
-    mayImport: [...ground, 'kernel', 'config', 'db', 'drivers'],
-    instead: 'emit an event, or let main.ts hand it over: the core never imports an edge',
+    name: 'assembly',
+    paths: ['src/main.ts', 'src/server.ts', 'src/features.ts'],
+    mayImport: [...core, 'drivers', 'feature', 'http', 'realtime', 'jobs'],
+    instead: 'move the code out of scripts, tests or benches',
   },
 ]
 
@@ -122,37 +114,51 @@ const packageRules: readonly PackageRule[] = [
   },
 ]
 
-const layerOf = (path: string) => layers.find(({ paths }) => isIn(path, paths))
+/** The layer of a path; undefined for tests and tools, which may look into everything. */
+function layerOf(path: string): Layer | undefined {
+  const lengthIn = ({ paths }: Layer) =>
+    Math.max(0, ...paths.filter((each) => isIn(path, [each])).map(({ length }) => length))
+  const [best] = layers.toSorted((a, b) => lengthIn(b) - lengthIn(a))
+  return best !== undefined && lengthIn(best) > 0 ? best : undefined
+}
 
-/** The feature that a path belongs to: `src/messaging/store.ts` is of `messaging`. */
+/** The folder of the feature that a path belongs to: `src/mail/send.ts` is of `src/mail`. */
 function featureOf(path: string): string | undefined {
   if (layerOf(path)?.name !== 'feature') return undefined
-  return /^src\/([^/]+)\//.exec(path)?.[1]
+  return /^(jobs\/admin|src\/[^/]+)\//.exec(path)?.[1]
 }
 
 /** Why `from` must not import `to` (both relative to the project); undefined when it may. */
 export function refusal(from: string, to: string): string | undefined {
-  const source = layerOf(from)
-  const target = layerOf(to)
-  if (!source) return undefined
-  if (to === 'package.json') return undefined
-  if (!target) return `${source.name} imports ${to}, outside the product: ${source.instead}`
-  if (target.name !== source.name) {
-    if (source.mayImport.includes(target.name)) return edgeSeesStore(to, target)
-    return `${source.name} must not import ${target.name} (${to}): ${source.instead}`
-  }
-  return featureOf(from) === featureOf(to) ? undefined : edgeSeesStore(to, target)
+  return layerRefusal(from, to) ?? doorRefusal(from, to)
 }
 
-/** A feature's tables are its own. */
-function edgeSeesStore(to: string, target: Layer): string | undefined {
-  if (target.name !== 'feature' || !/\/store(\.ts|\/)/.test(to)) return undefined
-  return `${to} is private to its feature: call what the feature exports, or react to its events`
+/** Why an import runs back up a layer, or sideways; undefined when it does not. */
+export function layerRefusal(from: string, to: string): string | undefined {
+  const source = layerOf(from)
+  const target = layerOf(to)
+  if (!source || to === 'package.json') return undefined
+  if (!target) return `${source.name} imports ${to}, outside the product: ${source.instead}`
+  if (target === source || source.mayImport.includes(target.name)) return undefined
+  return `${source.name} must not import ${target.name} (${to}): ${source.instead}`
+}
+
+/** Why an import goes past the door of a feature; undefined when it does not. */
+function doorRefusal(from: string, to: string): string | undefined {
+  const feature = featureOf(to)
+  if (layerOf(from) === undefined || feature === undefined) return undefined
+  if (featureOf(from) === feature) {
+    if (basename(to) !== 'index.ts') return undefined
+    return `${to} is for other features: inside ${feature}, import the file that has it`
+  }
+  const door = `${feature}/index.ts`
+  if (to === door) return undefined
+  return `${to} is inside ${feature}: import ${door} (export it there), or react to its events`
 }
 
 /** Imports that cross a boundary. */
 export function boundaries(source: Source): Finding[] {
-  if (!layerOf(source.path)) return []
+  if (layerOf(source.path) === undefined) return []
   return source.imports.flatMap(({ specifier, offset }) => {
     const message = specifier.startsWith('.')
       ? refusal(source.path, join(dirname(source.path), specifier))

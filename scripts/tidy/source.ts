@@ -1,7 +1,6 @@
 /** A parsed source file, and the few questions that the house rules ask of it. */
 
-import { parseSync, Visitor } from 'oxc-parser'
-import type { Comment, Program, VisitorObject } from 'oxc-parser'
+import { type Comment, parseSync, type Program, Visitor, type VisitorObject } from 'oxc-parser'
 
 /** One breach of a rule: where it is and what to do instead. */
 export interface Finding {
@@ -36,6 +35,7 @@ export function parseSource(path: string, text: string): Source {
     ImportDeclaration: (node) => add(node.source),
     ExportNamedDeclaration: (node) => add(node.source),
     ExportAllDeclaration: (node) => add(node.source),
+    TSImportType: (node) => add(node.source),
     ImportExpression: (node) => add(node.source.type === 'Literal' ? node.source : null),
   })
   return { path, text, lines: text.split('\n'), program, comments, imports }

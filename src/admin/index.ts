@@ -10,11 +10,11 @@
  * May import the kernel, the database, and the exports of `auth` and `mail`.
  */
 
-import { keepEnvironmentAdmin } from '../auth/accounts/environment-admin.ts'
+import { keepEnvironmentAdmin } from '../auth/index.ts'
 import { feature } from '../kernel/feature.ts'
 import { retention } from '../kernel/retention.ts'
 import { forgetInvitationsOf } from './invitations.ts'
-import { operations } from './operations/index.ts'
+import { operations } from './operations.ts'
 
 /** Deletes invitations that ended a year ago; the audit log remembers them longer. */
 export const forgetInvitations = retention(

@@ -1,11 +1,17 @@
 import type { SQL } from 'bun'
-import { lockAdministrators, makeAdministrator } from '../auth/accounts/administrators.ts'
-import { lockUser } from '../auth/accounts/lock.ts'
-import { createUser, findOwner, getAccount } from '../auth/accounts/users.ts'
-import { pageLink } from '../auth/mailbox/links.ts'
-import { confirmAddress } from '../auth/mailbox/verification.ts'
-import { newSecret, secretOf } from '../auth/secrets.ts'
-import { userRegistered } from '../auth/service-events.ts'
+import {
+  confirmAddress,
+  createUser,
+  findOwner,
+  getAccount,
+  lockAdministrators,
+  lockUser,
+  makeAdministrator,
+  newSecret,
+  pageLink,
+  secretOf,
+  userRegistered,
+} from '../auth/index.ts'
 import type { Clock } from '../base/clock.ts'
 import { Failure } from '../base/errors.ts'
 import { uuidv7 } from '../base/ids.ts'

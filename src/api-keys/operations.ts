@@ -1,5 +1,4 @@
-import { getAccount } from '../auth/accounts/users.ts'
-import { mailAdministrators } from '../auth/index.ts'
+import { getAccount, mailAdministrators } from '../auth/index.ts'
 import { Failure } from '../base/errors.ts'
 import { input, page, pageFields, Uuid } from '../base/schema.ts'
 import { user } from '../kernel/access.ts'

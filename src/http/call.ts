@@ -1,10 +1,17 @@
+import type { Clock } from '../base/clock.ts'
 import { uuidv7 } from '../base/ids.ts'
 import type { RequestInfo } from '../kernel/access.ts'
-import { clientAddress } from '../net/address.ts'
-import type { Edge } from './edge.ts'
+import { clientAddress, type TrustedProxies } from '../net/address.ts'
 import type { QuotaState } from './quota.ts'
 
 const SANE_ID = /^[A-Za-z0-9._-]{1,64}$/
+
+/** What a call asks of its edge. */
+interface CallSource {
+  readonly kernel: { readonly clock: Clock }
+  readonly trusted: TrustedProxies
+  readonly socketAddress: (request: Request) => string
+}
 
 /**
  * One request on its way through the edge. What an ordinary answer does not need (an id, the
@@ -18,11 +25,11 @@ export class RestCall implements RequestInfo {
   /** Set when the request was counted against its address. */
   quota: QuotaState | undefined = undefined
   // Not `#private`: a request makes one of these, and those cost three times as much to set.
-  private readonly edge: Edge
+  private readonly edge: CallSource
   private idOnce: string | undefined = undefined
   private addressOnce: string | undefined = undefined
 
-  constructor(edge: Edge, request: Request) {
+  constructor(edge: CallSource, request: Request) {
     this.edge = edge
     this.request = request
     this.startMs = edge.kernel.clock.monotonicMs()

@@ -1,3 +1,4 @@
+import type { FieldName, Page } from '../kernel/page.ts'
 import type { Edge } from './edge.ts'
 import type { MountedRoute } from './fallback.ts'
 import { cached, textRoute } from './pages.ts'
@@ -6,7 +7,8 @@ import { systemRoute } from './system.ts'
 /**
  * Where the links of mails lead. Opening one does nothing yet (mail scanners open every link): the
  * page uses the secret behind the `#` when somebody presses its button, by calling the operation as
- * any client would. Plain HTML and one script of this server; without scripts nothing happens.
+ * any client would. Features bring the pages in their manifests. Plain HTML and one script of this
+ * server; without scripts nothing happens.
  */
 
 const LANGUAGES = ['en', 'fr'] as const
@@ -29,152 +31,7 @@ const FIELDS = {
     en: 'Name (may be left empty)',
     fr: 'Nom (facultatif)',
   },
-} as const
-type FieldName = keyof typeof FIELDS
-
-interface Words {
-  readonly title: string
-  readonly says: string
-  readonly button: string
-  readonly done: string
-}
-
-interface Page {
-  /** Route of the operation, below `/api/v1`. */
-  readonly calls: string
-  /** Needs the secret of a link. */
-  readonly token: boolean
-  readonly fields: readonly FieldName[]
-  readonly en: Words
-  readonly fr: Words
-}
-
-/** By the last part of their path. */
-const PAGES: Readonly<Record<string, Page>> = {
-  'verify-email': {
-    calls: '/auth/email/verify',
-    token: true,
-    fields: [],
-    en: {
-      title: 'Confirm your address',
-      says: 'Please confirm that this address is yours.',
-      button: 'Confirm',
-      done: 'Thank you. Your address is confirmed.',
-    },
-    fr: {
-      title: 'Confirmer votre adresse',
-      says: 'Merci de confirmer que cette adresse est la vôtre.',
-      button: 'Confirmer',
-      done: 'Merci. Votre adresse est confirmée.',
-    },
-  },
-  'confirm-email': {
-    calls: '/auth/email/confirm',
-    token: true,
-    fields: [],
-    en: {
-      title: 'Use this address',
-      says: 'From now on, your account will have the address that this message was sent to.',
-      button: 'Use this address',
-      done: 'Done. Your account now has this address.',
-    },
-    fr: {
-      title: 'Utiliser cette adresse',
-      says: 'Votre compte aura désormais l’adresse à laquelle ce message a été envoyé.',
-      button: 'Utiliser cette adresse',
-      done: 'C’est fait. Votre compte a maintenant cette adresse.',
-    },
-  },
-  'revert-email': {
-    calls: '/auth/email/revert',
-    token: true,
-    fields: [],
-    en: {
-      title: 'Take the change back',
-      says:
-        'Your account gets its old address again, every device is signed out, and you receive a ' +
-        'link for a new password.',
-      button: 'This was not me: take it back',
-      done: 'Done. We have sent you a link for a new password.',
-    },
-    fr: {
-      title: 'Annuler le changement',
-      says:
-        'Votre compte retrouve son ancienne adresse, tous les appareils sont déconnectés, et ' +
-        'vous recevez un lien pour choisir un nouveau mot de passe.',
-      button: 'Ce n’était pas moi : annuler',
-      done: 'C’est fait. Nous vous avons envoyé un lien pour choisir un nouveau mot de passe.',
-    },
-  },
-  'reset-password': {
-    calls: '/auth/password/reset',
-    token: true,
-    fields: ['password'],
-    en: {
-      title: 'Choose a new password',
-      says: 'Every device will be signed out.',
-      button: 'Set the password',
-      done: 'Done. You can sign in with the new password.',
-    },
-    fr: {
-      title: 'Choisir un nouveau mot de passe',
-      says: 'Tous les appareils seront déconnectés.',
-      button: 'Enregistrer',
-      done: 'C’est fait. Vous pouvez vous connecter avec le nouveau mot de passe.',
-    },
-  },
-  'forgot-password': {
-    calls: '/auth/password/forgot',
-    token: false,
-    fields: ['email'],
-    en: {
-      title: 'Ask for a new password',
-      says: 'We send a link to the address of your account.',
-      button: 'Send the link',
-      done: 'If there is an account with this address, the link is on its way.',
-    },
-    fr: {
-      title: 'Demander un nouveau mot de passe',
-      says: 'Nous envoyons un lien à l’adresse de votre compte.',
-      button: 'Envoyer le lien',
-      done: 'S’il existe un compte avec cette adresse, le lien est en route.',
-    },
-  },
-  'cancel-recovery': {
-    calls: '/auth/recovery/cancel',
-    token: true,
-    fields: [],
-    en: {
-      title: 'Keep the second factor',
-      says: 'The second factor of your account stays, and the request to remove it ends.',
-      button: 'Keep it',
-      done: 'Done. Please choose a new password too: whoever asked knows the old one.',
-    },
-    fr: {
-      title: 'Garder le second facteur',
-      says: 'Le second facteur de votre compte reste, et la demande de suppression prend fin.',
-      button: 'Le garder',
-      done: 'C’est fait. Changez aussi votre mot de passe : l’auteur de la demande le connaît.',
-    },
-  },
-  'accept-invitation': {
-    calls: '/admin/invitations/accept',
-    token: true,
-    fields: ['username', 'password'],
-    en: {
-      title: 'Become an administrator',
-      says: 'Choose a name and a password for your account.',
-      button: 'Accept the invitation',
-      done: 'Welcome. Sign in and set up your second factor.',
-    },
-    fr: {
-      title: 'Rejoindre l’administration',
-      says: 'Choisissez un nom et un mot de passe pour votre compte.',
-      button: 'Accepter l’invitation',
-      done: 'Bienvenue. Connectez-vous et configurez votre second facteur.',
-    },
-  },
-}
+} as const satisfies Record<FieldName, Record<Language | 'html', string>>
 
 /** Shown instead of `done`, by error code. */
 const TROUBLES = {
@@ -208,14 +65,13 @@ const FOLDER = '/account'
 /** The pages and what they load. */
 export function accountRoutes(edge: Edge): MountedRoute[] {
   return [
-    ...Object.keys(PAGES).map((name) => pageRoute(edge, name)),
+    ...[...edge.registry.pages].map(([name, page]) => pageRoute(edge, name, page)),
     textRoute(edge, `${FOLDER}/page.js`, 'text/javascript; charset=utf-8', () => SCRIPT),
     textRoute(edge, `${FOLDER}/page.css`, 'text/css; charset=utf-8', () => STYLE),
   ]
 }
 
-function pageRoute(edge: Edge, name: string): MountedRoute {
-  const page = PAGES[name] as Page
+function pageRoute(edge: Edge, name: string, page: Page): MountedRoute {
   const made = new Map(LANGUAGES.map((language) => [language, htmlOf(page, language)]))
   return systemRoute(edge, `${FOLDER}/${name}`, (call, log) => {
     const wanted = /[?&]lang=fr(?:&|$)/.test(call.request.url) ? 'fr' : 'en'

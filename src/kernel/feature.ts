@@ -2,6 +2,7 @@ import type { Channel, EventType } from './channel.ts'
 import type { Job } from './job.ts'
 import { type Given, given, type Kernel, part } from './kernel.ts'
 import type { Operation } from './operation.ts'
+import type { Page } from './page.ts'
 import { AllPersonalData, type PersonalData } from './personal-data.ts'
 import { type Queue, QueueCatalog } from './queue.ts'
 import { type ServiceEventType, ServiceEventTypes } from './service-event.ts'
@@ -21,6 +22,10 @@ export interface Feature {
   readonly sealed: readonly SealedColumn[]
   /** What it holds of a person: for their export, and for the closing of their account. */
   readonly personalData?: PersonalData
+  /** Pages that links of mails lead to, by the last part of their path below `/account/`. */
+  readonly pages: Readonly<Record<string, Page>>
+  /** Parts that other features have declared and this one fills. */
+  readonly provides: readonly Given[]
   /** Who hears of a user's presence, and by which events; rooms and conversations have peers. */
   readonly presence?: PresenceAudience
   /** Work of the feature's own that runs as long as the server; returns how to stop it. */
@@ -49,6 +54,8 @@ export interface Peer {
 /** The part of a feature that knows who may see whom. */
 export interface PresenceAudience {
   readonly peers: (kernel: Kernel, userIds: readonly string[]) => Promise<readonly Peer[]>
+  /** Users who have just left: writes down when they were last seen. Before peers are told. */
+  readonly left?: (kernel: Kernel, userIds: readonly string[]) => Promise<void>
   /** Payload `{user_id, status, last_seen}`. */
   readonly update: EventType
   /** Payload `{user_id}`: a further device of theirs has come. */
@@ -65,6 +72,8 @@ export function feature(manifest: { name: string } & Partial<Feature>): Feature 
     queues: [],
     serviceEvents: [],
     sealed: [],
+    pages: {},
+    provides: [],
     ...manifest,
   }
 }
@@ -81,6 +90,8 @@ export interface Registry {
   readonly queues: ReadonlyMap<string, Queue>
   /** What services may be told, by type. */
   readonly serviceEvents: ReadonlyMap<string, ServiceEventType>
+  /** Pages that links of mails lead to, by name. */
+  readonly pages: ReadonlyMap<string, Page>
 }
 
 function add<K, V>(map: Map<K, V>, key: K, value: V, what: string): void {
@@ -96,8 +107,10 @@ export function createRegistry(features: readonly Feature[]): Registry {
   const kinds = new Map<number, EventType>()
   const queues = new Map<string, Queue>()
   const serviceEvents = new Map<string, ServiceEventType>()
+  const pages = new Map<string, Page>()
   for (const { operations: own, channels: spaces, events, queues: lines, ...rest } of features) {
     for (const type of rest.serviceEvents) add(serviceEvents, type.type, type, 'service event')
+    for (const [name, page] of Object.entries(rest.pages)) add(pages, name, page, 'page')
     for (const line of lines) add(queues, line.name, line, 'queue')
     for (const operation of own) {
       add(operations, operation.name, operation, 'operation')
@@ -118,6 +131,7 @@ export function createRegistry(features: readonly Feature[]): Registry {
     jobs: features.flatMap((f) => f.jobs),
     queues,
     serviceEvents,
+    pages,
   }
 }
 
@@ -130,5 +144,7 @@ export function partsOf({ features, queues, serviceEvents }: Registry): readonly
     given(QueueCatalog, queues),
     given(SealedColumns, sealed),
     given(ServiceEventTypes, serviceEvents),
+    // What features fill for each other.
+    ...features.flatMap(({ provides }) => provides),
   ]
 }

@@ -6,6 +6,7 @@
  * - What is in the queue is data, not text: it is rendered when it is sent. The payload is sealed,
  *   because it holds links that sign in.
  * - A link is not sent after its end, nor to an address that is no longer the account's.
+ * - Whose address it is, mail asks of whoever keeps the accounts (`Recipients`); identity fills it.
  *
  * May import the kernel, the database and the mail driver; no other feature, and no edge.
  */
@@ -15,6 +16,7 @@ import { mailQueue, ServerMailer } from './send.ts'
 
 export { type Letter, mailQueue, sendMail } from './send.ts'
 export type { LetterName, Letters, Origin } from './letters.ts'
+export { MailRecipients, type Recipients } from './recipients.ts'
 
 /** Mail, as `features.ts` mounts it. */
 export const mailFeature = feature({

@@ -11,7 +11,7 @@ import type { WriteContext } from '../kernel/context.ts'
 import { service } from '../kernel/kernel.ts'
 import { Hopeless, type PerformContext, queue, QueueCatalog } from '../kernel/queue.ts'
 import { LETTER_NAMES, type LetterName, type Letters } from './letters.ts'
-import { markRefused, mayReach } from './recipients.ts'
+import { MailRecipients, mayReach } from './recipients.ts'
 import { type Locale, renderLetter } from './render.ts'
 
 /** A letter to somebody. */
@@ -95,8 +95,10 @@ async function deliver(
       .labels({ letter: letter.template, outcome })
       .inc()
   const { to, user_id: userId, template, until } = letter
+  const recipients = kernel.use(MailRecipients)
   const late = until !== undefined && Date.parse(until) <= clock.now()
-  if (late || (userId && !(await db.read((sql) => mayReach(sql, template, userId, to))))) {
+  const reaches = (id: string) => db.read((sql) => mayReach(recipients, sql, template, id, to))
+  if (late || (userId && !(await reaches(userId)))) {
     kernel.log.info('mail not sent: too late', { letter: template, job: job.id, late })
     count('dropped')
     return
@@ -140,7 +142,8 @@ async function giveUpOrRetry(
     case 'address':
       log.warn('a mailbox takes no mail', fields)
       if (userId !== undefined) {
-        await db.transaction(({ sql }) => markRefused(sql, clock, userId, to))
+        const recipients = kernel.use(MailRecipients)
+        await db.transaction(({ sql }) => recipients.markRefused(sql, clock, userId, to))
         await kernel.audit.record({
           action: 'mail.address_refused',
           outcome: 'failure',

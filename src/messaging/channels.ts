@@ -1,4 +1,4 @@
-import { userChannel } from '../auth/channels.ts'
+import { userChannel } from '../auth/index.ts'
 import { t, Uuid } from '../base/schema.ts'
 import { channel, event } from '../kernel/channel.ts'
 import { Conversations, isShown } from './conversations.ts'

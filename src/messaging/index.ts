@@ -6,7 +6,7 @@
  * marking as read is the recipient's. Who has blocked whom, who has left and who has written is
  * remembered with the pair (`conversations.ts`), so that no frame asks the database for it. Sending
  * and marking are batches; typing touches memory only.
- * May import the kernel, the exports of `auth` and `safety`, and its own tables.
+ * May import the kernel, the indexes of `auth` and `blocks`, and its own tables.
  */
 import { Contacts } from '../blocks/index.ts'
 import { feature } from '../kernel/feature.ts'
@@ -30,7 +30,7 @@ import { exportMessaging, forgetMessaging, forgetQueue, KEPT } from './personal.
 import { tellOfBlocks } from './presence.ts'
 import { markRead } from './read.ts'
 import { sendMessage } from './send.ts'
-import { peersOf } from './store.ts'
+import { peersOf, writeLastSeen } from './store.ts'
 
 export { receivedFrom } from './store.ts'
 
@@ -49,7 +49,12 @@ export const messagingFeature = feature({
   ],
   channels: [conversationChannel],
   events: [messageEvent, receiptEvent, typingEvent, presenceEvent, deviceEvent],
-  presence: { peers: peersOf, update: presenceEvent, device: deviceEvent },
+  presence: {
+    peers: peersOf,
+    left: writeLastSeen,
+    update: presenceEvent,
+    device: deviceEvent,
+  },
   queues: [forgetQueue],
   personalData: { export: exportMessaging, forget: forgetMessaging, kept: KEPT },
   async start(kernel) {

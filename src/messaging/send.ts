@@ -1,4 +1,4 @@
-import { userChannel } from '../auth/channels.ts'
+import { userChannel } from '../auth/index.ts'
 import { Failure } from '../base/errors.ts'
 import { uuidv7 } from '../base/ids.ts'
 import type { Static } from '../base/schema.ts'

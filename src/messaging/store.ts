@@ -204,6 +204,16 @@ export async function peersOf(kernel: Kernel, userIds: readonly string[]) {
   )
 }
 
+/** Writes down when users who have just left were last connected. */
+export async function writeLastSeen(kernel: Kernel, userIds: readonly string[]): Promise<void> {
+  await kernel.db.sql`
+    insert into last_seen (user_id, at)
+    select u.id, now() from unnest(${`{${userIds.join(',')}}`}::text::uuid[]) u(id)
+    join users on users.id = u.id
+    order by u.id
+    on conflict (user_id) do update set at = excluded.at`
+}
+
 /** When somebody was last connected. */
 export async function lastSeenOf(kernel: Kernel, userId: string): Promise<Date | undefined> {
   const [row] = await kernel.db.read(

@@ -5,9 +5,6 @@
  * 640 ns there under Bun; a test compares the texts of both.
  */
 
-import type { Clock } from '../base/clock.ts'
-import { observeProcess } from './process-metrics.ts'
-
 /** Only grows. */
 export interface CounterHandle {
   inc(by?: number): void
@@ -73,8 +70,6 @@ export interface Metrics {
   /** Everything, in the text format; serve it as `contentType`. */
   render(): string
   contentType: string
-  /** Stops the measurement of the event loop. */
-  stop(): void
 }
 
 /**
@@ -247,14 +242,14 @@ const identity = ({ type, labelNames, buckets }: Definition) =>
   JSON.stringify([type, labelNames, buckets])
 
 /**
- * A registry that already measures the process and its event loop.
+ * An empty registry. `observeProcess` adds what every Prometheus client says of its process.
  *
  * @example
  * const seconds = metrics.histogram('job_duration_seconds', 'Run time of jobs', ['job'], [0.1, 1])
  * const settlement = seconds.labels({ job: 'settlement' })
  * settlement.observe(0.25)
  */
-export function createMetrics(clock: Clock): Metrics {
+export function createMetrics(): Metrics {
   const families = new Map<string, Family<Series>>()
 
   const family = <S extends Series>(definition: Definition, create: () => S): Family<S> => {
@@ -270,7 +265,7 @@ export function createMetrics(clock: Clock): Metrics {
     return made
   }
 
-  const metrics: Metrics = {
+  return {
     counter(name, help, labelNames = [], collect) {
       const definition: Definition = { type: 'counter', name, help, labelNames, buckets: [] }
       const counter = family(definition, () => new CounterSeries())
@@ -290,8 +285,5 @@ export function createMetrics(clock: Clock): Metrics {
       ),
     render: () => [...families.values()].map((each) => each.write()).join(''),
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
-    stop: () => eventLoop.cancel(),
   }
-  const eventLoop = observeProcess(metrics, clock)
-  return metrics
 }

@@ -1,4 +1,4 @@
-import { hasSecondFactor } from '../auth/factors/mfa.ts'
+import { hasSecondFactor } from '../auth/index.ts'
 import { input, oneOf, page, type Static, t, Timestamp, Uuid } from '../base/schema.ts'
 import { user } from '../kernel/access.ts'
 import { badCursor } from '../kernel/cursor.ts'

@@ -1,4 +1,4 @@
-import { mailUser } from '../auth/mailbox/notices.ts'
+import { mailUser } from '../auth/index.ts'
 import { internalRequest } from '../kernel/access.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { AllPersonalData } from '../kernel/personal-data.ts'

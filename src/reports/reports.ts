@@ -1,5 +1,5 @@
 import type { SQL } from 'bun'
-import { findProfiles, noSuchUser } from '../auth/accounts/users.ts'
+import { findProfiles, noSuchUser } from '../auth/index.ts'
 import { Failure } from '../base/errors.ts'
 import { uuidv7 } from '../base/ids.ts'
 import type { WriteContext } from '../kernel/context.ts'

@@ -9,7 +9,7 @@
  * - What was sent and what came back is kept for 14 days (`deliveries.ts`).
  * - Secrets are sealed; addresses are held to the public internet (`src/drivers/outbound`).
  *
- * May import the kernel, the database, the way out, and what `auth` and `services` export.
+ * May import the kernel, the database, the way out, and the indexes of `auth` and `api-keys`.
  */
 
 import { feature } from '../kernel/feature.ts'

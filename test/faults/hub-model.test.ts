@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { publicationsJson } from '../../realtime/dialects/native.ts'
+import { nativeRenderer, publicationsJson } from '../../realtime/dialects/native.ts'
 import { createHub, type Hub, type StreamEvent, type Subscribed } from '../../realtime/hub.ts'
 import type { Recovery, Since } from '../../realtime/streams/recovery.ts'
 import { testClock } from '../../src/base/clock.ts'
@@ -56,6 +56,7 @@ class World {
       registry: createRegistry([labFeature]),
       clock: this.clock,
       log: quietLog,
+      render: nativeRenderer,
       publish: (_topic, frame) => {
         const { offset } = JSON.parse(frame) as { offset: number }
         for (const reader of this.readers) if (reader.joined) this.see(reader, offset)

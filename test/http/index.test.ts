@@ -9,7 +9,7 @@ describe('the two routers', () => {
     new Request(`http://rialto.example${path}`, { headers: { authorization: 'Bearer good' } })
 
   test('answer alike', async () => {
-    const { http, metrics } = testHttp()
+    const { http } = testHttp()
     const native = Bun.serve({ port: 0, hostname: '127.0.0.1', ...http })
     const elysia = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: http.fetch })
     for (const path of [
@@ -29,30 +29,27 @@ describe('the two routers', () => {
       )
       expect(one).toEqual(other as typeof one)
     }
-    metrics.stop()
     await Promise.all([native.stop(true), elysia.stop(true)])
   })
 
   test('cost no promise where the operation needs none', () => {
-    const { http, metrics } = testHttp()
+    const { http } = testHttp()
     expect(http.fetch(request('/api/v1/pools/mine'), listener)).toBeInstanceOf(Response)
     expect(http.fetch(request(`/api/v1/pools/${POOL_ID}`), listener)).toBeInstanceOf(Response)
     expect(http.fetch(request('/api/v1/pools'), listener)).toBeInstanceOf(Promise)
-    metrics.stop()
   })
 
   test('find the path whatever the host is called', async () => {
-    const { http, metrics } = testHttp()
+    const { http } = testHttp()
     for (const host of ['http://a', 'http://a.b', 'http://a.b:1', 'http://rialto.example']) {
       const asked = new Request(`${host}/api/v1/pools/mine`, request('/'))
       expect([host, (await http.fetch(asked, listener)).status]).toEqual([host, 200])
     }
-    metrics.stop()
   })
 })
 
 test('a failure outside every route is a problem too', async () => {
-  const { http, metrics } = testHttp({
+  const { http } = testHttp({
     config: { production: true, trustedProxies: ['10.0.0.0/8'] },
   })
   const listener = {
@@ -62,5 +59,4 @@ test('a failure outside every route is a problem too', async () => {
   }
   const response = await http.fetch(new Request('http://rialto.example/'), listener)
   expect(response.status).toBe(503)
-  metrics.stop()
 })

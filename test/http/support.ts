@@ -13,6 +13,7 @@ import type { Kernel } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
 import { createLogger } from '../../src/observe/log.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
+import { observeProcess } from '../../src/observe/process-metrics.ts'
 import { sampleFeature } from './sample-feature.ts'
 
 /** What a test may change of the configuration. */
@@ -74,7 +75,8 @@ export function testHttp(options: TestOptions = {}) {
   const lines: string[] = []
   const level = options.logLevel ?? 'info'
   const log = createLogger({ level, clock, write: (line) => lines.push(line) })
-  const metrics = createMetrics(clock)
+  const metrics = createMetrics()
+  observeProcess(metrics, clock)
   const kernel = {
     config: { ...CONFIG, ...options.config },
     clock,
@@ -127,7 +129,6 @@ export function startHttp(options: TestOptions = {}) {
       })
     },
     async [Symbol.asyncDispose]() {
-      made.metrics.stop()
       await server.stop(true)
     },
   }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { SMTPServerOptions } from 'smtp-server'
+import { authFeature } from '../../src/auth/index.ts'
 import { uuidv7 } from '../../src/base/ids.ts'
 import { internalRequest } from '../../src/kernel/access.ts'
 import { unitOfWork } from '../../src/kernel/write.ts'
@@ -24,7 +25,7 @@ let mail: MailServer
 let world: TestKernel
 beforeAll(async () => {
   mail = await mailServer(options)
-  world = await testKernel({ features: [mailFeature], env: mail.env })
+  world = await testKernel({ features: [authFeature, mailFeature], env: mail.env })
 })
 afterAll(async () => {
   await world.close()
@@ -177,7 +178,7 @@ describe('a server that does not take it', () => {
       allowInsecureAuth: true,
     })
     const other = await testKernel({
-      features: [mailFeature],
+      features: [authFeature, mailFeature],
       database: world.database,
       env: closed.env,
     })
@@ -205,7 +206,7 @@ describe('a server that does not take it', () => {
     })
     const raws: string[] = []
     const other = await testKernel({
-      features: [mailFeature],
+      features: [authFeature, mailFeature],
       database: world.database,
       env: dying.env,
     })

@@ -62,8 +62,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     }),
     clock,
     log,
-    // Measures the event loop many times a second, which would make a clock's days long.
-    metrics: createMetrics(systemClock),
+    metrics: createMetrics(),
     db: database.db,
     limiter: createLimiter(clock),
     streams: {
@@ -92,7 +91,6 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     emitted,
     revoked,
     async close() {
-      kernel.metrics.stop()
       if (options.database === undefined) await database.drop()
       rmSync(folder, { recursive: true, force: true })
     },

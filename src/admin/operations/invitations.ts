@@ -1,7 +1,12 @@
-import { getAccount } from '../../auth/accounts/users.ts'
-import { LinkToken } from '../../auth/mailbox/links.ts'
-import { Account, Email, NewPassword, Username } from '../../auth/shapes.ts'
-import { Passwords } from '../../auth/sign-in/passwords.ts'
+import {
+  Account,
+  Email,
+  getAccount,
+  LinkToken,
+  NewPassword,
+  Passwords,
+  Username,
+} from '../../auth/index.ts'
 import { Failure } from '../../base/errors.ts'
 import {
   input,

@@ -1,10 +1,12 @@
-import { blockAccount, setRoles, unblockAccount } from '../../auth/accounts/administrators.ts'
 import {
   ACCOUNT_STATES,
   AccountView,
+  blockAccount,
   listAccounts,
+  setRoles,
+  unblockAccount,
   viewAccount,
-} from '../../auth/accounts/directory.ts'
+} from '../../auth/index.ts'
 import { input, oneOf, page, pageFields, t, Uuid } from '../../base/schema.ts'
 import { ROLES, user } from '../../kernel/access.ts'
 import { operation } from '../../kernel/operation.ts'

@@ -19,7 +19,7 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
 interface LinkRule {
-  /** Path below `/account/`, see `src/http/mailed-pages.ts`. */
+  /** Path below `/account/`, see `src/auth/pages.ts`. */
   readonly page: string
   readonly lifeMs: number
   /** A new one ends those before it. */
