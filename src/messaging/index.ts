@@ -6,7 +6,7 @@
  * marking as read is the recipient's. Who has blocked whom, who has left and who has written is
  * remembered with the pair (`conversations.ts`), so that no frame asks the database for it. Sending
  * and marking are batches; typing touches memory only.
- * May import the kernel, the exports of `auth` and `safety`, and its own tables.
+ * May import the kernel, the exports of `auth` and `blocks`, and its own tables.
  */
 import { Contacts } from '../blocks/index.ts'
 import { feature } from '../kernel/feature.ts'

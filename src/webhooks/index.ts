@@ -4,12 +4,12 @@
  *
  * - What may be told is declared with `serviceEvent` and lies in one stream, written with the act.
  * - Each endpoint has a place in the stream (`consumer.ts`): what comes after it becomes
- * deliveries,
- *   one for each event, which one sender at a time sends (`sender.ts`): at least once, in order.
+ *   deliveries, one for each event, which one sender at a time sends (`sender.ts`): at least once,
+ *   in order.
  * - What was sent and what came back is kept for 14 days (`deliveries.ts`).
  * - Secrets are sealed; addresses are held to the public internet (`src/drivers/outbound`).
  *
- * May import the kernel, the database, the way out, and what `auth` and `services` export.
+ * May import the kernel, the database, the way out, and what `auth` and `api-keys` export.
  */
 
 import { feature } from '../kernel/feature.ts'
