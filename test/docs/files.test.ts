@@ -19,7 +19,9 @@ const FOREIGN = /(^|\/)node_modules\/|^bench\/(peers|gen)\//
 
 const pages = scan('docs/*.md').toSorted()
 const documents = [
-  ...['README.md', 'AGENTS.md', 'SECURITY.md'],
+  'README.md',
+  'AGENTS.md',
+  'SECURITY.md',
   ...pages,
   ...scan('docs/decisions/*.md').toSorted(),
   ...scan(`{${TREES}}/**/README.md`).toSorted(),
@@ -35,7 +37,7 @@ const PATH = new RegExp(
 )
 const LINK = /\[([^\]]*)\]\(([^)\s]+)\)/g
 
-/** Whether a path is there, perhaps without its ending; `*`, `…` and `<name>` stand for anything. */
+/** Whether a path is there, perhaps without its ending; `*`, `…`, `<name>` stand for anything. */
 function isThere(path: string): boolean {
   if (existsSync(join(root, path))) return true
   const pattern = path.replaceAll(/<\w+>|…/g, '*').replace(/\/$/, '')
