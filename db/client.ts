@@ -5,7 +5,7 @@ import { asFailure, type Orm, retryDelayMs, runTransaction, type Tx } from './tr
 
 /**
  * The one way to Postgres. Reads go over a pool; transactions take a connection of it for their
- * time; batches reserve one each. Built on Bun's client: see docs/decisions/002.
+ * time; batches reserve one each. Built on Bun's client: see docs/decisions/002-database-driver.md.
  */
 export interface Database {
   /** Plain SQL, one statement each. */

@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { rows, UNNEEDED } from '../src/config/table.ts'
 import type { Variable } from '../src/config/table.ts'
+import { fileLines } from './file-lines.ts'
 
 const COLUMNS = 96
 
@@ -70,6 +71,29 @@ function tableRow([name, row]: [string, Variable]): string {
   return `| ${cells.map(cell).join(' | ')} |`
 }
 
+const CORE = 'src/config/table/core.ts'
+
+/** What reads the settings of a group, beside their rows. */
+const FILES: Record<Variable['group'], string[]> = {
+  Server: [CORE, 'src/config/rules.ts', 'src/net/address.ts', 'src/net/origins.ts'],
+  Storage: [CORE, 'db/client.ts', 'db/embedded.ts', 'realtime/broker/redis.ts'],
+  Identity: [
+    CORE,
+    'src/config/keys.ts',
+    'src/auth/sessions/tokens.ts',
+    'src/vault/vault.ts',
+    'src/auth/accounts/environment-admin.ts',
+  ],
+  Limits: [CORE, 'src/http/quota.ts', 'src/kernel/limits.ts', 'src/drivers/outbound/networks.ts'],
+  Observation: [CORE, 'src/observe/log.ts', 'src/audit/checkpoints.ts', 'src/http/system.ts'],
+  Drivers: [
+    'src/config/table/drivers.ts',
+    'src/drivers/mail/index.ts',
+    'src/drivers/payout/index.ts',
+    'src/funding/webhook.ts',
+  ],
+}
+
 /** The text of `docs/configuration.md`. */
 export function renderReference(): string {
   const lines = [
@@ -94,6 +118,8 @@ export function renderReference(): string {
       '| name | other names | type | default | meaning | production |',
       '|---|---|---|---|---|---|',
       ...members.map(tableRow),
+      '',
+      ...fileLines(FILES[group as Variable['group']]),
     )
   }
   lines.push('', '## Accepted and not needed', '')
@@ -103,6 +129,11 @@ export function renderReference(): string {
     'A setting of an older system whose feature is not here yet stops nothing, whatever it says:',
     'the start names once those that were given and have no effect. A name that looks like a',
     'misspelt setting is said as well; all others are the business of other programs.',
+    '',
+    ...fileLines(
+      ['src/config/table.ts', 'src/config/table/unread.ts', 'src/config/notices.ts'],
+      ['test/config/unread.test.ts', 'test/config.test.ts'],
+    ),
   )
   return `${lines.join('\n')}\n`
 }

@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { rows as settings } from '../src/config/table.ts'
 import { type LimitRule, LIMITS } from '../src/kernel/limits.ts'
+import { fileLines } from './file-lines.ts'
 
 const rules = Object.entries(LIMITS) as [string, LimitRule][]
 
@@ -69,6 +70,34 @@ const CONVENIENCE = [
   'OpenAPI document names the one of each operation (`x-rate-limit`).',
 ]
 
+const RULES = 'src/kernel/limits.ts'
+
+/** Who counts, by section. */
+const FILES = {
+  security: fileLines(
+    [
+      RULES,
+      'src/kernel/security-limits.ts',
+      'src/auth/sign-in/login-limits.ts',
+      'src/auth/factors/code-attempts.ts',
+      'src/auth/mailbox/mail-limits.ts',
+    ],
+    [
+      'test/kernel/security-limits.test.ts',
+      'test/auth/login-limits.test.ts',
+      'test/faults/limits.test.ts',
+    ],
+  ),
+  convenience: fileLines(
+    [RULES, 'src/kernel/execute.ts', 'src/http/headers.ts'],
+    ['test/docs/limits.test.ts', 'test/http/admission.test.ts'],
+  ),
+  quota: fileLines(
+    ['src/http/quota.ts', 'src/http/admission.ts'],
+    ['test/http/quota.test.ts', 'test/http/admission.test.ts'],
+  ),
+}
+
 /** The text of `docs/limits.md`. */
 export function renderLimits(): string {
   const minutes = Number(defaultOf('RATE_LIMIT_WINDOW_MS')) / 60_000
@@ -88,11 +117,15 @@ export function renderLimits(): string {
     '',
     ...OWNERS,
     '',
+    ...FILES.security,
+    '',
     '## Convenience',
     '',
     ...CONVENIENCE,
     '',
     ...table('memory'),
+    '',
+    ...FILES.convenience,
     '',
     '## Requests without sign-in',
     '',
@@ -100,6 +133,8 @@ export function renderLimits(): string {
     'and `RATE_LIMIT_WINDOW_MS`), of each instance, counted from the first one on. Refused tokens',
     'and keys count, and so do logins and codes of whoever is signed in. `/health`, `/metrics` and',
     'the documents do not.',
+    '',
+    ...FILES.quota,
   ]
   return `${lines.join('\n')}\n`
 }

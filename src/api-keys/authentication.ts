@@ -7,8 +7,8 @@ import { type KeyText, readKey } from './format.ts'
 import { type KeyRow, secretEndsMs, stateOf } from './keys.ts'
 
 /**
- * Who a service is, by its API key. A key is believed for half a second after the database was
- * asked, so that a busy service costs two lookups a second and a revocation bites within one, on
+ * Who asks with an API key. A key is believed for half a second after the database was
+ * asked, so that a busy key costs two lookups a second and a revocation bites within one, on
  * every instance and without anybody announcing it.
  */
 export interface ApiKeys {
@@ -133,7 +133,7 @@ async function look(
   return { actor, endsMs }
 }
 
-/** Notes that a key was used, once a minute. The service is answered, also where this fails. */
+/** Notes that a key was used, once a minute. Its caller is answered, also where this fails. */
 async function noteUse(
   { clock, db, log }: Kernel,
   { id, last_used_at }: KeyRow,

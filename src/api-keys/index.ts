@@ -1,5 +1,5 @@
 /**
- * Services: programs that ask over REST with an API key instead of a person's token.
+ * API keys: for programs that ask over REST, instead of a person's token.
  *
  * - Of a key the database has a hash; the answer that makes it shows it once.
  * - `ApiKeys` alone turns a key into a caller. It asks the database again after half a second, so
@@ -18,7 +18,7 @@ export { ApiKeys } from './authentication.ts'
 export { forgetKeys } from './jobs.ts'
 export { standingKeys } from './keys.ts'
 
-/** Services, as `features.ts` mounts them. */
+/** API keys, as `features.ts` mounts them. */
 export const apiKeysFeature = feature({
   name: 'services',
   operations: [create, list, rotate, revoke],

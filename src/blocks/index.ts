@@ -1,5 +1,5 @@
 /**
- * Safety: who wants nothing to do with whom.
+ * Blocks: who wants nothing to do with whom.
  *
  * - A block works in both directions and is told to nobody. Other features ask for it: by
  *   `blocksSql` in their queries, and by `Contacts`, which tells them what to forget.

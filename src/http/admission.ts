@@ -70,7 +70,7 @@ async function admitService(
     actor = await edge.authenticateKey(key, call)
   } catch (error) {
     refusal = asError(error)
-    // A database that is away is not the service's doing.
+    // A database that is away is not the caller's doing.
     if (refusal instanceof Failure && refusal.code === 'unavailable') throw refusal
   }
   return admitted(edge, call, admission, actor, refusal)

@@ -22,7 +22,7 @@ export interface HttpOptions {
   readonly executor: Executor
   /** Who a token belongs to; synchronous, throws `Failure` for one that is not accepted. */
   readonly authenticate: (token: string) => Actor
-  /** Which service an API key belongs to; throws `Failure` for one that is not accepted. */
+  /** Who an API key speaks for; throws `Failure` for one that is not accepted. */
   readonly authenticateKey: (
     key: string,
     request: RequestInfo,

@@ -35,7 +35,7 @@ export interface Actor {
   readonly expiresAtMs: number
 }
 
-/** Who asks: a service with an API key. Over REST only. */
+/** Who asks: a program with an API key. Over REST only. */
 export interface ApiKeyActor {
   readonly kind: 'service'
   readonly keyId: string
@@ -56,7 +56,7 @@ export type Access =
   | {
       readonly kind: 'user'
       readonly roles: readonly Role[] | undefined
-      /** Services whose key has this scope may ask as well. */
+      /** API keys with this scope may ask as well. */
       readonly scope: Scope | undefined
     }
   | { readonly kind: 'service'; readonly scope: Scope }
@@ -66,7 +66,7 @@ export const anyone = () => ({ kind: 'anyone' }) as const
 
 /**
  * A signed-in user, with one of `roles` where they are given (as an administrator only with a
- * second factor), or a service with `scope` where that is given.
+ * second factor), or an API key with `scope` where that is given.
  */
 export function user<S extends Scope | undefined = undefined>(
   options: { roles?: readonly Role[]; scope?: S } = {},
@@ -74,7 +74,7 @@ export function user<S extends Scope | undefined = undefined>(
   return { kind: 'user', roles: options.roles, scope: options.scope as S } as const
 }
 
-/** A service whose API key has `scope`. */
+/** An API key with `scope`. */
 export const apiKey = (scope: Scope) => ({ kind: 'service', scope }) as const
 
 /** Whether somebody may act as an administrator: by role, and with a second factor. */

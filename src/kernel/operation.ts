@@ -231,8 +231,8 @@ export function operation<
 }
 
 /**
- * Services have neither sockets, which batches are for, nor a second factor: where both they and
- * users may ask, it is for `stepUp` to leave services out.
+ * API keys have neither sockets, which batches are for, nor a second factor: where both they and
+ * users may ask, it is for `stepUp` to leave the keys out.
  */
 function refuseImpossible(
   name: string,

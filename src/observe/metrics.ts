@@ -246,8 +246,8 @@ const identity = ({ type, labelNames, buckets }: Definition) =>
  *
  * @example
  * const seconds = metrics.histogram('job_duration_seconds', 'Run time of jobs', ['job'], [0.1, 1])
- * const settlement = seconds.labels({ job: 'settlement' })
- * settlement.observe(0.25)
+ * const reconciliation = seconds.labels({ job: 'ledger.reconcile' })
+ * reconciliation.observe(0.25)
  */
 export function createMetrics(): Metrics {
   const families = new Map<string, Family<Series>>()

@@ -4,8 +4,8 @@
  *
  * - What may be told is declared with `serviceEvent` and lies in one stream, written with the act.
  * - Each endpoint has a place in the stream (`consumer.ts`): what comes after it becomes
- * deliveries,
- *   one for each event, which one sender at a time sends (`sender.ts`): at least once, in order.
+ *   deliveries, one for each event, which one sender at a time sends (`sender.ts`): at least once,
+ *   in order.
  * - What was sent and what came back is kept for 14 days (`deliveries.ts`).
  * - Secrets are sealed; addresses are held to the public internet (`src/drivers/outbound`).
  *

@@ -72,7 +72,7 @@ export class Client {
     }
   }
 
-  /** Calls an operation or says a word; resolves with the ack's frame. */
+  /** Calls an operation or sends a command; resolves with the ack's frame. */
   async call(type: string, payload: object = {}, extras: CallExtras = {}): Promise<Frame> {
     const id = `c${++this.next}`
     const answer = new Promise<Frame>((resolve) => this.calls.set(id, resolve))
