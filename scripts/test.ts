@@ -14,6 +14,18 @@ const WORKERS = availableParallelism() + 1
 
 /** What does not bear company, and why not. */
 export const ALONE: Readonly<Record<string, string>> = {
+  'test/audit/sealing.test.ts': 'kills PostgreSQL; a line is sealed within a second',
+  'test/auth/passwords.test.ts': 'compares how long hashes take',
+  'test/faults/database-restart.test.ts': 'kills PostgreSQL under load; serving again in 10 s',
+  'test/faults/instance-crash.test.ts': 'kills servers; the others know within a second',
+  'test/faults/ledger-kill.test.ts': 'kills PostgreSQL at moments that chance picks',
+  'test/faults/limits.test.ts': 'kills PostgreSQL; an ended key is refused within a second',
+  'test/faults/order.test.ts': 'compares latencies before and during a stall',
+  'test/faults/queue-restart.test.ts': 'kills PostgreSQL under a worker',
+  'test/faults/redis.test.ts': 'a revocation is known within a second',
+  'test/jobs/worker.test.ts': 'jobs start within 90 to 200 ms',
+  'test/kernel/log.test.ts': 'the event loop stands still for at most 300 ms',
+  'test/kernel/redact.test.ts': 'patterns answer within 50 ms',
 }
 
 /** Options of `bun test` whose value is the next argument, and so no file. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { accessSync, constants, mkdtempSync, rmSync, statfsSync } from 'node:fs'
+import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SQL } from 'bun'
 import { type Database, openDatabase } from '../../db/client.ts'
@@ -26,15 +26,31 @@ interface TestCluster {
   stop(): Promise<void>
 }
 
+/** Memory as a folder, where Linux has it, and how much must be free for it to be used. */
+const SHM = '/dev/shm'
+const SHM_BYTES_MIN = 4 * 2 ** 30
+
+/** Where a cluster is fastest: a new database is hundreds of files, which cost a disk 0.3 s. */
+function clusterParent(): string {
+  try {
+    accessSync(SHM, constants.W_OK)
+    const { bavail, bsize } = statfsSync(SHM)
+    if (Math.min(bavail * bsize, freemem()) >= SHM_BYTES_MIN) return SHM
+  } catch {
+    // There is none, or it is not ours to write.
+  }
+  return tmpdir()
+}
+
 /**
  * Starts one, with a migrated database to copy. Without fsync, because no test cuts the machine's
  * power; with connections for as many servers as the files that run side by side may have.
  */
 export async function startTestCluster(): Promise<TestCluster> {
-  const folder = mkdtempSync(join(tmpdir(), 'rialto-test-'))
+  const folder = mkdtempSync(join(clusterParent(), 'rialto-test-'))
   const { ownerUrl, stop } = await startEmbeddedPostgres({
     dataDir: join(folder, 'postgres'),
-    settings: { fsync: 'off', max_connections: '600' },
+    settings: { fsync: 'off', max_connections: '600', max_wal_size: '256MB' },
   })
   const template = await createDatabase(ownerUrl, 'rialto_template', 'template1')
   await prepareDatabase({ ownerUrl: template, clock: systemClock, log: quietLog })
