@@ -9,8 +9,11 @@ import { join } from 'node:path'
 
 const project = join(import.meta.dir, '..')
 const TIMINGS = 'test/timings.json'
-/** Many tests wait for time to pass, so that more files than cores keep the cores busy. */
-const WORKERS = availableParallelism() + 1
+/**
+ * Many tests wait for time to pass, so that more files than cores keep the cores busy; not more
+ * than the connections of one PostgreSQL are enough for.
+ */
+const WORKERS = Math.min(availableParallelism() + 1, 6)
 
 /** What does not bear company, and why not. */
 export const ALONE: Readonly<Record<string, string>> = {
@@ -36,8 +39,10 @@ const AS_ONE = /^(-t$|--(test-name-pattern|coverage|reporter|randomize|bail|only
 
 /** The runs that some arguments ask for: what files, and how many of them side by side. */
 export function plan(files: readonly string[], args: readonly string[], full: boolean) {
-  const words = args.filter((arg, n) => !arg.startsWith('-') && !WITH_VALUE.includes(args[n - 1]!))
-  const options = args.filter((arg) => !words.includes(arg))
+  const isWord = (arg: string, n: number) =>
+    !arg.startsWith('-') && !WITH_VALUE.includes(args[n - 1] ?? '')
+  const words = args.filter(isWord)
+  const options = args.filter((arg, n) => !isWord(arg, n))
   const paths = words.map((word) => word.replace(/^\.\//, ''))
   const chosen = files.filter((file) => words.length === 0 || paths.some((p) => file.includes(p)))
   if (chosen.length === 0) throw new Error(`no test file has ${words.join(' or ')} in its path`)

@@ -50,7 +50,7 @@ export async function startTestCluster(): Promise<TestCluster> {
   const folder = mkdtempSync(join(clusterParent(), 'rialto-test-'))
   const { ownerUrl, stop } = await startEmbeddedPostgres({
     dataDir: join(folder, 'postgres'),
-    settings: { fsync: 'off', max_connections: '600', max_wal_size: '256MB' },
+    settings: { fsync: 'off', max_connections: '800', max_wal_size: '256MB' },
   })
   const template = await createDatabase(ownerUrl, 'rialto_template', 'template1')
   await prepareDatabase({ ownerUrl: template, clock: systemClock, log: quietLog })
