@@ -1,22 +1,10 @@
 import type { Timer } from '../src/base/clock.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
+import { Loop } from '../src/kernel/loop.ts'
 import { type Capacity, type Form, FORMS } from './capacity.ts'
 import { LeaseLost } from './execution.ts'
 import type { Leases } from './leases.ts'
 import type { Runner } from './runner.ts'
-
-/** Finds due jobs and hands them to the runner. */
-export interface Dispatcher {
-  start(): void
-  /** Something may have come to be due: looks now. Many calls at once are one look. */
-  look(): void
-  /** A place is free: looks where something due may wait. */
-  fill(): void
-  /** Compares, with the next look, what is held here with what the database takes for held here. */
-  reconcile(): void
-  /** Takes nothing more. */
-  stop(): Promise<void>
-}
 
 export interface DispatcherParts {
   readonly kernel: Kernel
@@ -34,25 +22,102 @@ const EARLY_MS = 2
 /** How long until the next look while the database is away, in ms. */
 const AWAY_MS = 250
 
-/** Makes the dispatcher of a worker. Claims go one after another; jobs run meanwhile. */
-export function createDispatcher({
-  kernel,
-  leases,
-  capacity,
-  runner,
-}: DispatcherParts): Dispatcher {
-  const { clock, log } = kernel
-  let wanted = false
-  let stopped = false
-  let running: Promise<void> | undefined
-  let orphans = false
-  let doubt = false
-  let troubled = false
-  let polling = false
-  let claimingOverdue: Promise<void> | undefined
-  const timers: { poll?: Timer; due?: Timer } = {}
+/** Makes the dispatcher of a worker. */
+export const createDispatcher = (parts: DispatcherParts) => new Dispatcher(parts)
 
-  const claim = async (form: Form) => {
+/** Finds due jobs and hands them to the runner. Claims go one after another; jobs run meanwhile. */
+class Dispatcher {
+  readonly #parts: DispatcherParts
+  readonly #polling: Loop
+  readonly #claiming: Loop
+  /** Jobs of workers that are gone may wait to be taken over. */
+  #orphans = false
+  /** What is held here may not be what the database takes for held here. */
+  #doubt = false
+  #claimingOverdue: Promise<void> | undefined
+  #due: Timer | undefined
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts
+    const { clock, log } = parts.kernel
+    this.#polling = new Loop({
+      clock,
+      round: (stopping) => this.#poll(stopping),
+      failed: (error) => log.debug('queues not looked at', { error }),
+      retryMs: POLL_MS,
+    })
+    this.#claiming = new Loop({
+      clock,
+      round: () => this.#claimAll(),
+      failed: (error, first) => {
+        if (first) log.warn('queues not reached, trying again', { error })
+        this.#doubt = true
+        parts.capacity.hope()
+      },
+      retryMs: AWAY_MS,
+    })
+  }
+
+  start(): void {
+    this.#polling.kick()
+    this.look()
+  }
+
+  /** Something may have come to be due: looks now. Many calls at once are one look. */
+  look(): void {
+    this.#parts.capacity.hope()
+    this.#claiming.kick()
+  }
+
+  /** A place is free: looks where something due may wait. */
+  fill(): void {
+    this.#claiming.kick()
+  }
+
+  /** Compares, with the next look, what is held here with what the database takes for held here. */
+  reconcile(): void {
+    this.#doubt = true
+  }
+
+  /** Takes nothing more. */
+  async stop(): Promise<void> {
+    this.#due?.cancel()
+    await Promise.all([this.#polling.stop(), this.#claiming.stop()])
+    await this.#claimingOverdue
+  }
+
+  /** Sees whether something is due, or will be before the next poll. */
+  async #poll(stopping: AbortSignal): Promise<number> {
+    const { kernel, leases, capacity } = this.#parts
+    const { dueInMs, abandoned } = await leases.look(capacity.all())
+    if (stopping.aborted) return POLL_MS
+    if (abandoned) this.#orphans = true
+    if (dueInMs !== null && dueInMs < -OVERDUE_MS) {
+      this.#claimingOverdue ??= this.#claimOverdue().finally(() => {
+        this.#claimingOverdue = undefined
+      })
+    }
+    if (abandoned || this.#doubt || (dueInMs !== null && dueInMs <= 0)) this.look()
+    else if (dueInMs !== null && dueInMs < POLL_MS) {
+      this.#due?.cancel()
+      this.#due = kernel.clock.setTimeout(() => this.look(), Math.ceil(dueInMs) + EARLY_MS)
+    }
+    return POLL_MS
+  }
+
+  async #claimAll(): Promise<number> {
+    // Not while an answer to a claim is under way: its job would seem to be unknown here.
+    if (this.#doubt && this.#claimingOverdue === undefined) {
+      await this.#compare()
+      this.#doubt = false
+    }
+    await this.#takeOver()
+    await Promise.all(FORMS.map((form) => this.#claim(form)))
+    return Infinity
+  }
+
+  async #claim(form: Form): Promise<void> {
+    const { leases, capacity, runner } = this.#parts
     const rooms = capacity.ask(form)
     if (rooms.length === 0) return
     const most = capacity.free(form)
@@ -60,14 +125,18 @@ export function createDispatcher({
     capacity.answer(rooms, most, jobs)
     for (const job of jobs) runner.begin(job, false)
   }
-  const takeOver = async () => {
+
+  async #takeOver(): Promise<void> {
+    const { leases, capacity, runner } = this.#parts
     const open = capacity.open()
-    if (!orphans || open.length === 0 || runner.isolating()) return
+    if (!this.#orphans || open.length === 0 || runner.isolating()) return
     const jobs = await leases.takeOver(open, [...capacity.overrun])
-    orphans = jobs.length > 0
+    this.#orphans = jobs.length > 0
     for (const job of jobs) runner.begin(job, true)
   }
-  const compare = async () => {
+
+  async #compare(): Promise<void> {
+    const { leases, capacity } = this.#parts
     const before = [...capacity.held.values()]
     const rows = await leases.held()
     const there = new Map(rows.map(({ id, attempt }) => [id, attempt]))
@@ -82,85 +151,16 @@ export function createDispatcher({
       await leases.putBack({ id, attempt }, { delayMs: 0, counted: false })
     }
   }
-  const claimOverdue = async () => {
+
+  async #claimOverdue(): Promise<void> {
+    const { kernel, leases, capacity, runner } = this.#parts
     const open = capacity.open()
     if (open.length === 0) return
     try {
       for (const job of await leases.claimOverdue(open, OVERDUE_MS)) runner.begin(job, false)
     } catch (error) {
       // Not in its turn yet; it stays overdue, and so this is tried again.
-      log.debug('an overdue job was not free', { error })
+      kernel.log.debug('an overdue job was not free', { error })
     }
-  }
-  const work = async () => {
-    while (wanted && !stopped) {
-      wanted = false
-      try {
-        // Not while an answer to a claim is under way: its job would seem to be unknown here.
-        if (doubt && claimingOverdue === undefined) {
-          await compare()
-          doubt = false
-        }
-        await takeOver()
-        await Promise.all(FORMS.map(claim))
-        troubled = false
-      } catch (error) {
-        if (!troubled) log.warn('queues not reached, trying again', { error })
-        troubled = true
-        doubt = true
-        capacity.hope()
-        await clock.sleep(AWAY_MS)
-      }
-    }
-  }
-  const kick = () => {
-    wanted = true
-    if (running !== undefined || stopped) return
-    running = work().finally(() => {
-      running = undefined
-      if (wanted) kick()
-    })
-  }
-  const look = () => {
-    capacity.hope()
-    kick()
-  }
-  const poll = async () => {
-    if (polling || stopped) return
-    polling = true
-    try {
-      const { dueInMs, abandoned } = await leases.look(capacity.all())
-      if (stopped) return
-      if (abandoned) orphans = true
-      if (dueInMs !== null && dueInMs < -OVERDUE_MS) {
-        claimingOverdue ??= claimOverdue().finally(() => (claimingOverdue = undefined))
-      }
-      if (abandoned || doubt || (dueInMs !== null && dueInMs <= 0)) look()
-      else if (dueInMs !== null && dueInMs < POLL_MS) {
-        timers.due?.cancel()
-        timers.due = clock.setTimeout(look, Math.ceil(dueInMs) + EARLY_MS)
-      }
-    } catch (error) {
-      log.debug('queues not looked at', { error })
-    } finally {
-      polling = false
-    }
-  }
-  return {
-    look,
-    fill: kick,
-    reconcile: () => (doubt = true),
-    start() {
-      timers.poll = clock.setInterval(() => void poll(), POLL_MS)
-      void poll()
-      look()
-    },
-    async stop() {
-      stopped = true
-      timers.poll?.cancel()
-      timers.due?.cancel()
-      await running
-      await claimingOverdue
-    },
   }
 }

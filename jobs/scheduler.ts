@@ -1,8 +1,8 @@
-import type { Timer } from '../src/base/clock.ts'
 import { uuidv7 } from '../src/base/ids.ts'
 import { internalRequest } from '../src/kernel/access.ts'
 import { type Feature, feature } from '../src/kernel/feature.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
+import { Loop } from '../src/kernel/loop.ts'
 import { QueueCatalog } from '../src/kernel/queue.ts'
 import { unitOfWork } from '../src/kernel/write.ts'
 import { type Times, timesOf } from './periods.ts'
@@ -59,9 +59,6 @@ export function startScheduler(
     return { name: job.name, times: timesOf(at), seenMs: undefined }
   })
   const observed = observeRuns(kernel)
-  let timer: Timer | undefined
-  let stopped = false
-  let looking: Promise<void> = Promise.resolve()
 
   const look = async () => {
     const nowMs = await now()
@@ -73,28 +70,21 @@ export function startScheduler(
     }
     await observed.refresh()
     const next = entries.map(({ times }) => times.next(nowMs) ?? Infinity)
-    return Math.min(...next) - nowMs
+    return Math.min(Math.max(Math.min(...next) - nowMs, 0) + LATE_MS, LOOK_MS_MAX)
   }
-  const lookAndWait = async () => {
-    let waitMs = AWAY_MS
-    try {
-      waitMs = await look()
-    } catch (error) {
-      log.warn('the schedule was not looked at, trying again', { error })
-    }
-    if (stopped) return
-    timer?.cancel()
-    timer = clock.setTimeout(begin, Math.min(Math.max(waitMs, 0) + LATE_MS, LOOK_MS_MAX))
-  }
-  const begin = () => void (looking = looking.then(lookAndWait))
-  begin()
+  const loop = new Loop({
+    clock,
+    round: look,
+    failed: (error) => log.warn('the schedule was not looked at, trying again', { error }),
+    retryMs: AWAY_MS,
+  })
+  loop.kick()
   return {
-    look: () => (looking = looking.then(lookAndWait)),
-    async stop() {
-      stopped = true
-      timer?.cancel()
-      await looking
+    async look() {
+      loop.kick()
+      await loop.idle()
     },
+    stop: () => loop.stop(),
   }
 }
 

@@ -3,6 +3,7 @@ import { plainArray, textArray } from '../../db/literals.ts'
 import type { Tx } from '../../db/transaction.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import type { Registry } from '../../src/kernel/feature.ts'
+import { Loop } from '../../src/kernel/loop.ts'
 import type { Logger } from '../../src/observe/log.ts'
 import type { StreamEvent } from '../hub.ts'
 import type { Heads } from './heads.ts'
@@ -37,45 +38,23 @@ export interface WriterParts {
 
 /** Starts the writer of this instance. */
 export function startWriter(parts: WriterParts): Writer {
-  let wanted = false
-  let stopped = false
-  let running: Promise<void> | undefined
   /** Where the next round begins: a channel that is locked elsewhere must not hold up the rest. */
   let after = ''
-
-  const loop = async () => {
-    while (wanted && !stopped) {
-      wanted = false
-      try {
-        const round = await writeRound(parts, after)
-        after = round.last
-        if (round.more) wanted = true
-      } catch (error) {
-        parts.log.warn('stream writer failed, trying again', { error })
-        parts.doubt()
-        await parts.clock.sleep(POLL_MS)
-        wanted = true
-      }
-    }
-  }
-  const kick = () => {
-    wanted = true
-    if (running !== undefined || stopped) return
-    running = loop().finally(() => {
-      running = undefined
-      if (wanted) kick()
-    })
-  }
-  const timer = parts.clock.setInterval(kick, POLL_MS)
-  kick()
-  return {
-    kick,
-    async stop() {
-      stopped = true
-      timer.cancel()
-      await running
+  const loop = new Loop({
+    clock: parts.clock,
+    async round() {
+      const { last, more } = await writeRound(parts, after)
+      after = last
+      return more ? 0 : POLL_MS
     },
-  }
+    failed(error) {
+      parts.log.warn('stream writer failed, trying again', { error })
+      parts.doubt()
+    },
+    retryMs: POLL_MS,
+  })
+  loop.kick()
+  return loop
 }
 
 interface Round {

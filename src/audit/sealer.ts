@@ -2,6 +2,7 @@ import type { SQL } from 'bun'
 import { sqlState } from '../../db/transaction.ts'
 import { jitter, randomBytes } from '../base/ids.ts'
 import { type Kernel, service } from '../kernel/kernel.ts'
+import { Loop } from '../kernel/loop.ts'
 import { digestOf, SALT_BYTES, sealOf } from './chain.ts'
 import { type ChainPoint, exportCheckpoint, makeCheckpoint } from './checkpoints.ts'
 import { type AuditKeys, deriveKeys, keepKey } from './keys.ts'
@@ -24,7 +25,7 @@ export interface Sealer {
 }
 
 /** The sealer of a server. */
-export const Sealer = service<Sealer>('audit sealer', createSealer)
+export const Sealer = service<Sealer>('audit sealer', (kernel) => new ChainSealer(kernel))
 
 /** Lines in one statement: some tens of milliseconds. */
 const LINES_MAX = 1_000
@@ -49,200 +50,202 @@ interface Waiting {
   readonly line: string
 }
 
-function createSealer(kernel: Kernel): Sealer {
-  const { clock, db, log } = kernel
-  const keys = deriveKeys(kernel.config.masterKeys)
-  const measures = measuresOf(kernel)
+class ChainSealer implements Sealer {
+  readonly #kernel: Kernel
+  readonly #keys: AuditKeys
+  readonly #measures: ReturnType<typeof measuresOf>
   /** The furthest that this instance has known the chain to be. */
-  let known: ChainPoint | undefined
-  let exported = { position: 0, atMs: clock.monotonicMs() }
-  let alarmedMs = Number.NEGATIVE_INFINITY
+  #known: ChainPoint | undefined
+  #exported: { position: number; atMs: number }
+  #alarmedMs = Number.NEGATIVE_INFINITY
   /** Lines taken at once: fewer while one among them cannot be sealed, to find which. */
-  let linesMax = LINES_MAX
-  const unsealable: string[] = []
+  #linesMax = LINES_MAX
+  readonly #unsealable: string[] = []
+  #last: Promise<unknown> = Promise.resolve()
+  #failing = false
 
-  /** To the log as well: that may be shipped elsewhere sooner than a file. */
-  const publish = async (point: ChainPoint) => {
-    const checkpoint = makeCheckpoint(keys.current, clock, 'checkpoint', point)
-    log.info('audit checkpoint', { ...checkpoint })
-    try {
-      await exportCheckpoint(kernel.config.audit.checkpointDirs, checkpoint)
-      measures.checkpoints.labels({ outcome: 'ok' }).inc()
-    } catch (error) {
-      // Sealing goes on: a full disk must not keep the chain from growing.
-      measures.checkpoints.labels({ outcome: 'failed' }).inc()
-      log.error('audit checkpoint not written to its folder', { error })
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel
+    this.#keys = deriveKeys(kernel.config.masterKeys)
+    this.#measures = measuresOf(kernel)
+    this.#exported = { position: 0, atMs: kernel.clock.monotonicMs() }
+  }
+
+  /** One after the other: two at once would each take the other's progress for tampering. */
+  seal(): Promise<number> {
+    const sealAll = () => this.#sealAll()
+    const next = this.#last.then(sealAll, sealAll)
+    this.#last = next
+    return next
+  }
+
+  async checkpoint(): Promise<void> {
+    if (this.#known === undefined || this.#known.position === this.#exported.position) return
+    const { position } = this.#known
+    this.#exported = { position, atMs: this.#kernel.clock.monotonicMs() }
+    await this.#publish(this.#known)
+  }
+
+  async start(): Promise<() => Promise<void>> {
+    const { db, vault } = this.#kernel
+    await keepKey(db.sql, vault, this.#keys)
+    this.#known = await readHead(db.sql)
+    // Whatever happens to the database from now on, this much of the chain is known.
+    await this.checkpoint()
+    return this.#run()
+  }
+
+  /** Soon after a commit, and now and then. */
+  #run(): () => Promise<void> {
+    const { audit, clock } = this.#kernel
+    let committed = false
+    this.#failing = false
+    const loop = new Loop({
+      clock,
+      round: async (stopping) => {
+        if (committed) await clock.sleep(GATHER_MS, stopping).catch(() => undefined)
+        committed = false
+        await this.#attempt()
+        return POLL_MS
+      },
+      // Nothing gets here: after a try that failed, a commit may bring the next one forward.
+      failed: () => undefined,
+      retryMs: POLL_MS,
+    })
+    const stopListening = audit.onCommitted(() => {
+      // Whoever commits while others are gathered is sealed with them.
+      if (committed) return
+      committed = true
+      loop.kick()
+    })
+    loop.kickIn(POLL_MS)
+    return async () => {
+      stopListening()
+      await loop.stop()
+      await this.#attempt()
+      await this.checkpoint()
     }
   }
 
-  /** The chain only ever grows: a head that is behind what was seen has been tampered with. */
-  const compare = async (head: Head) => {
-    const before = known
-    known = head
-    if (before === undefined || head.position > before.position) return
-    if (head.position === before.position && head.hash.equals(before.hash)) return
-    measures.faults.labels().inc()
-    log.error('the end of the audit log is not what it was: lines were removed or changed', {
-      position: head.position,
-      known_position: before.position,
-    })
-    // What is known of it is worth keeping, and lies where the database's owner does not reach.
-    await publish(before)
+  async #attempt(): Promise<void> {
+    const { log } = this.#kernel
+    try {
+      await this.seal()
+      if (this.#failing) log.info('the audit log is sealed again')
+      this.#failing = false
+    } catch (error) {
+      if (!this.#failing) log.error('the audit log cannot be sealed, trying again', { error })
+      this.#failing = true
+      await this.#measure().catch(() => undefined)
+    }
   }
 
-  const round = async (): Promise<{ sealed: number; more: boolean }> => {
-    if (!(await somethingWaits(db.sql))) return { sealed: 0, more: false }
+  async #sealAll(): Promise<number> {
+    let sealed = 0
+    for (let more = true; more;) {
+      const done = await this.#sealSome()
+      sealed += done.sealed
+      more = done.more
+      await this.#checkpointIfDue()
+    }
+    const { unsealed, age } = this.#measures
+    if (this.#unsealable.length > 0) await this.#measure()
+    else for (const gauge of [unsealed, age]) gauge.labels().set(0)
+    return sealed
+  }
+
+  async #sealSome(): Promise<{ sealed: number; more: boolean }> {
+    const { sql } = this.#kernel.db
+    if (!(await somethingWaits(sql))) return { sealed: 0, more: false }
     // The head first: what waits was then not sealed onto a later one, or the head has moved.
-    const head = await readHead(db.sql)
-    await compare(head)
-    const lines = await readWaiting(db.sql, linesMax, unsealable)
+    const head = await readHead(sql)
+    await this.#compare(head)
+    const lines = await readWaiting(sql, this.#linesMax, this.#unsealable)
     if (lines.length === 0) return { sealed: 0, more: false }
     try {
-      return await sealOnto(head, lines)
+      return await this.#sealOnto(head, lines)
     } catch (error) {
-      if (!isBadLine(error) || unsealable.length >= UNSEALABLE_MAX) throw error
-      if (lines.length === 1) setAside(lines[0] as Waiting, error)
-      linesMax = Math.ceil(lines.length / 2)
+      if (!isBadLine(error) || this.#unsealable.length >= UNSEALABLE_MAX) throw error
+      if (lines.length === 1) this.#setAside(lines[0] as Waiting, error)
+      this.#linesMax = Math.ceil(lines.length / 2)
       return { sealed: 0, more: true }
     }
   }
 
-  /** Nobody but who writes to the table by hand makes such a line. It must not hold up the rest. */
-  const setAside = ({ number }: Waiting, error: unknown) => {
-    log.error('a line of the audit log cannot be sealed', { number, error })
-    unsealable.push(number)
-  }
-
-  const sealOnto = async (head: Head, lines: readonly Waiting[]) => {
+  async #sealOnto(head: Head, lines: readonly Waiting[]) {
+    const { clock, db } = this.#kernel
     // By the slower of two clocks: one that runs ahead would take the chain into the future, where
     // it would have to stay.
     const sealedAtMs = Math.max(Math.min(clock.now(), head.nowMs), head.sealedAtMs)
-    const batch = chain(keys, head, sealedAtMs, lines)
+    const batch = chain(this.#keys, head, sealedAtMs, lines)
     const [answer] = (await db.sql`
       select rialto_seal_audit(${head.position}::text::bigint, ${head.hash},
-        ${new Date(sealedAtMs)}, ${keys.current.id}, ${JSON.stringify(batch.seals)}::text::json)
-        as done`) as { done: boolean }[]
+        ${new Date(sealedAtMs)}, ${this.#keys.current.id},
+        ${JSON.stringify(batch.seals)}::text::json) as done`) as { done: boolean }[]
     if (answer?.done !== true) {
       // Another instance is at it: leave it to that one, and look again a little later.
       await clock.sleep(jitter(GATHER_MS, 0.5))
       return { sealed: 0, more: true }
     }
-    known = { position: head.position + lines.length, hash: batch.hash, sealedAtMs }
-    measures.sealed.labels().inc(lines.length)
-    const more = lines.length === linesMax
-    linesMax = Math.min(2 * linesMax, LINES_MAX)
+    this.#known = { position: head.position + lines.length, hash: batch.hash, sealedAtMs }
+    this.#measures.sealed.labels().inc(lines.length)
+    const more = lines.length === this.#linesMax
+    this.#linesMax = Math.min(2 * this.#linesMax, LINES_MAX)
     return { sealed: lines.length, more }
   }
 
-  const measure = async () => {
+  /** Nobody but who writes to the table by hand makes such a line. It must not hold up the rest. */
+  #setAside({ number }: Waiting, error: unknown): void {
+    this.#kernel.log.error('a line of the audit log cannot be sealed', { number, error })
+    this.#unsealable.push(number)
+  }
+
+  /** The chain only ever grows: a head that is behind what was seen has been tampered with. */
+  async #compare(head: Head): Promise<void> {
+    const before = this.#known
+    this.#known = head
+    if (before === undefined || head.position > before.position) return
+    if (head.position === before.position && head.hash.equals(before.hash)) return
+    this.#measures.faults.labels().inc()
+    this.#kernel.log.error(
+      'the end of the audit log is not what it was: lines were removed or changed',
+      { position: head.position, known_position: before.position },
+    )
+    // What is known of it is worth keeping, and lies where the database's owner does not reach.
+    await this.#publish(before)
+  }
+
+  async #checkpointIfDue(): Promise<void> {
+    const lines = (this.#known?.position ?? 0) - this.#exported.position
+    const waitedMs = this.#kernel.clock.monotonicMs() - this.#exported.atMs
+    if (lines >= CHECKPOINT.everyLines || waitedMs >= CHECKPOINT.everyMs) await this.checkpoint()
+  }
+
+  /** To the log as well: that may be shipped elsewhere sooner than a file. */
+  async #publish(point: ChainPoint): Promise<void> {
+    const { clock, config, log } = this.#kernel
+    const checkpoint = makeCheckpoint(this.#keys.current, clock, 'checkpoint', point)
+    log.info('audit checkpoint', { ...checkpoint })
+    const { checkpoints } = this.#measures
+    try {
+      await exportCheckpoint(config.audit.checkpointDirs, checkpoint)
+      checkpoints.labels({ outcome: 'ok' }).inc()
+    } catch (error) {
+      // Sealing goes on: a full disk must not keep the chain from growing.
+      checkpoints.labels({ outcome: 'failed' }).inc()
+      log.error('audit checkpoint not written to its folder', { error })
+    }
+  }
+
+  async #measure(): Promise<void> {
+    const { clock, db, log } = this.#kernel
     const { count, oldestMs = clock.now() } = await unsealed(db.sql)
     const ageMs = Math.max(clock.now() - oldestMs, 0)
-    measures.unsealed.labels().set(count)
-    measures.age.labels().set(ageMs / 1000)
-    if (ageMs < ALARM.ageMs || clock.monotonicMs() - alarmedMs < ALARM.everyMs) return
-    alarmedMs = clock.monotonicMs()
+    this.#measures.unsealed.labels().set(count)
+    this.#measures.age.labels().set(ageMs / 1000)
+    if (ageMs < ALARM.ageMs || clock.monotonicMs() - this.#alarmedMs < ALARM.everyMs) return
+    this.#alarmedMs = clock.monotonicMs()
     log.error('lines of the audit log wait to be sealed', { count, age_ms: ageMs })
-  }
-
-  const checkpoint = async () => {
-    if (known === undefined || known.position === exported.position) return
-    exported = { position: known.position, atMs: clock.monotonicMs() }
-    await publish(known)
-  }
-  const checkpointIfDue = async () => {
-    const lines = (known?.position ?? 0) - exported.position
-    const waitedMs = clock.monotonicMs() - exported.atMs
-    if (lines >= CHECKPOINT.everyLines || waitedMs >= CHECKPOINT.everyMs) await checkpoint()
-  }
-
-  const sealAll = async () => {
-    let sealed = 0
-    for (let more = true; more;) {
-      const done = await round()
-      sealed += done.sealed
-      more = done.more
-      await checkpointIfDue()
-    }
-    if (unsealable.length > 0) await measure()
-    else for (const gauge of [measures.unsealed, measures.age]) gauge.labels().set(0)
-    return sealed
-  }
-  let last: Promise<unknown> = Promise.resolve()
-  /** One after the other: two at once would each take the other's progress for tampering. */
-  const seal = () => {
-    const next = last.then(sealAll, sealAll)
-    last = next
-    return next
-  }
-
-  return {
-    seal,
-    checkpoint,
-    async start() {
-      await keepKey(db.sql, kernel.vault, keys)
-      known = await readHead(db.sql)
-      // Whatever happens to the database from now on, this much of the chain is known.
-      await checkpoint()
-      return run(kernel, { seal, measure, checkpoint })
-    },
-  }
-}
-
-interface Parts {
-  readonly seal: () => Promise<number>
-  readonly measure: () => Promise<void>
-  readonly checkpoint: () => Promise<void>
-}
-
-/** The loop: soon after a commit, and now and then. */
-function run({ audit, clock, log }: Kernel, { seal, measure, checkpoint }: Parts) {
-  const stopping = new AbortController()
-  const { signal } = stopping
-  let wake: (() => void) | undefined
-  let wanted = false
-  const stopListening = audit.onCommitted(() => {
-    wanted = true
-    wake?.()
-  })
-  let failing = false
-  const attempt = async () => {
-    try {
-      await seal()
-      if (failing) log.info('the audit log is sealed again')
-      failing = false
-    } catch (error) {
-      if (!failing) log.error('the audit log cannot be sealed, trying again', { error })
-      failing = true
-      await measure().catch(() => undefined)
-    }
-  }
-  const nextCommit = () =>
-    new Promise<void>((resolve) => {
-      const timer = clock.setTimeout(resolve, POLL_MS)
-      wake = () => {
-        timer.cancel()
-        resolve()
-      }
-      signal.addEventListener('abort', wake, { once: true })
-    }).finally(() => {
-      if (wake !== undefined) signal.removeEventListener('abort', wake)
-      wake = undefined
-    })
-  const loop = async () => {
-    while (!signal.aborted) {
-      if (!wanted) await nextCommit()
-      if (wanted) await clock.sleep(GATHER_MS, signal).catch(() => undefined)
-      wanted = false
-      await attempt()
-    }
-  }
-  const running = loop()
-  return async () => {
-    stopListening()
-    stopping.abort()
-    await running
-    await attempt()
-    await checkpoint()
   }
 }
 

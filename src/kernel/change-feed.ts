@@ -1,4 +1,5 @@
 import type { Kernel } from './kernel.ts'
+import { Loop } from './loop.ts'
 
 /** What has been read of a table of changes. */
 export interface Reading<T> {
@@ -43,7 +44,6 @@ export function createChangeFeed<T>(
 ): ChangeFeed {
   /** The oldest transaction that the last poll could not see the end of. */
   let since: string | undefined
-  let failing = false
 
   const poll = async () => {
     let loaded = since === undefined
@@ -57,34 +57,26 @@ export function createChangeFeed<T>(
     apply(reading.rows, loaded)
   }
 
-  const pollOrNote = async () => {
-    try {
-      await poll()
-      if (failing) log.info(`${name} are polled again`)
-      failing = false
-    } catch (error) {
-      // What is known stays in force. What comes back may be another database: load again.
-      since = undefined
-      if (!failing) log.error(`${name} cannot be polled`, { error })
-      failing = true
-    }
-  }
-
   return {
     poll,
     async start() {
       await poll()
-      const stopping = new AbortController()
-      const polling = (async () => {
-        while (!stopping.signal.aborted) {
-          await clock.sleep(POLL_MS, stopping.signal).catch(() => undefined)
-          if (!stopping.signal.aborted) await pollOrNote()
-        }
-      })()
-      return async () => {
-        stopping.abort()
-        await polling
-      }
+      const loop = new Loop({
+        clock,
+        async round() {
+          await poll()
+          return POLL_MS
+        },
+        failed(error, first) {
+          // What is known stays in force. What comes back may be another database: load again.
+          since = undefined
+          if (first) log.error(`${name} cannot be polled`, { error })
+        },
+        recovered: () => log.info(`${name} are polled again`),
+        retryMs: POLL_MS,
+      })
+      loop.kickIn(POLL_MS)
+      return () => loop.stop()
     },
   }
 }

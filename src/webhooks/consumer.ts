@@ -1,8 +1,8 @@
 import { standingKeys } from '../api-keys/index.ts'
-import type { Timer } from '../base/clock.ts'
 import { uuidv7 } from '../base/ids.ts'
 import { internalRequest } from '../kernel/access.ts'
 import type { Kernel, StreamPage } from '../kernel/kernel.ts'
+import { Loop } from '../kernel/loop.ts'
 import { SERVICE_STREAM, type ServiceEvent } from '../kernel/service-event.ts'
 import { unitOfWork } from '../kernel/write.ts'
 import { insertDeliveries, type NewDelivery } from './deliveries.ts'
@@ -33,27 +33,14 @@ export const WAITING_MAX = 1_000
 /** Starts to follow; returns how to stop. */
 export function startConsumer(kernel: Kernel): () => Promise<void> {
   const { clock, log } = kernel
-  let running: Promise<void> | undefined
-  let timer: Timer | undefined
-  let stopped = false
-  const round = async () => {
-    try {
-      while (!stopped && (await follow(kernel)));
-    } catch (error) {
-      log.warn('webhooks do not follow their stream, trying again', { error })
-    }
-    running = undefined
-    if (!stopped) timer = clock.setTimeout(start, POLL_MS)
-  }
-  const start = () => {
-    running = round()
-  }
-  start()
-  return async () => {
-    stopped = true
-    timer?.cancel()
-    await running
-  }
+  const loop = new Loop({
+    clock,
+    round: async () => ((await follow(kernel)) ? 0 : POLL_MS),
+    failed: (error) => log.warn('webhooks do not follow their stream, trying again', { error }),
+    retryMs: POLL_MS,
+  })
+  loop.kick()
+  return () => loop.stop()
 }
 
 interface Behind {
