@@ -76,7 +76,12 @@ async function measureAll(at: { ownerUrl: string; folder: string }): Promise<rea
   for (let round = 0; round < effort.rounds; round++) {
     for (const program of programs) {
       for (const peer of inTurn(peers, round)) {
-        for (const result of await turn(program, peer, at, round)) {
+        const turned = await turn(program, peer, at, round).catch((error: Error) => {
+          failIfInterrupted()
+          console.error(`round ${round + 1}: ${error.message}`)
+          return []
+        })
+        for (const result of turned) {
           results.push(result)
           const { rate = 0, rate_per_cpu: perCpu = 0 } = result.figures
           const said = `${Math.round(rate)}/s, ${Math.round(perCpu)} per CPU-s`
@@ -90,7 +95,10 @@ async function measureAll(at: { ownerUrl: string; folder: string }): Promise<rea
 
 function render(results: readonly Result[]): string {
   const names = [...new Set(results.map(({ scenario }) => scenario))]
-  const rows = names.map((scenario) => ({ scenario, unit: UNITS[scenario.split('-')[0]!] ?? '' }))
+  const rows = names.map((scenario) => {
+    const [program = ''] = scenario.split('-')
+    return { scenario, unit: scenario === 'audit-sealing' ? 'lines' : (UNITS[program] ?? '') }
+  })
   const [first, second, ...table] = renderComparison(results, rows, checkouts, effort)
   const words = withoutFolders(process.argv.slice(2).join(' '), checkouts)
   const about = `Written by \`bun run bench:against ${words}\`; ours is ${commitOf(ROOT)}.`
