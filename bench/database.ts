@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import { SQL } from 'bun'
 import { startEmbeddedPostgres } from '../db/embedded.ts'
-import { seed } from './seed.ts'
+import { bunOf, type Checkout } from './checkout.ts'
+import { track } from './process.ts'
+import { seed, storeUsers } from './seed.ts'
 import type { BenchUser } from './users.ts'
 
 /** The Postgres of a run: embedded, durable, empty but for the users. */
@@ -29,6 +31,43 @@ export async function startDatabase(
     await stop()
     throw error
   }
+}
+
+/** Makes one more database in the cluster. @returns its URL, as the owner */
+export async function createDatabase(url: string, name: string): Promise<string> {
+  const sql = new SQL(url, { max: 1 })
+  try {
+    await sql.unsafe(`create database ${name}`)
+  } finally {
+    await sql.close()
+  }
+  const own = new URL(url)
+  own.pathname = name
+  return own.href
+}
+
+/**
+ * A database of its own for the server of another checkout, whose migrations may differ: made by
+ * them, with the same users.
+ * @throws Error with what its migration says
+ */
+export async function databaseFor(
+  checkout: Checkout,
+  users: readonly BenchUser[],
+  at: { url: string; name: string; folder: string; env: Readonly<Record<string, string>> },
+): Promise<Readonly<Record<string, string>>> {
+  const own = {
+    DATABASE_URL: await createDatabase(at.url, at.name),
+    DATA_DIR: join(at.folder, at.name),
+  }
+  const command = [bunOf(checkout.folder), join(checkout.folder, 'scripts', 'migrate.ts')]
+  const env = { ...at.env, ...own }
+  const options = { cwd: at.folder, env, stdout: 'ignore', stderr: 'pipe' } as const
+  const child = track(Bun.spawn(command, options))
+  const errors = await new Response(child.stderr).text()
+  if ((await child.exited) !== 0) throw new Error(`${checkout.name}: ${errors.trim()}`)
+  await storeUsers(own.DATABASE_URL, users)
+  return own
 }
 
 async function readVersion(url: string): Promise<string> {

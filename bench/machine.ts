@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
 
@@ -46,6 +46,16 @@ async function busyShare(): Promise<number> {
 function coreTicks(): number[] {
   const [first = ''] = readFileSync('/proc/stat', 'utf8').split('\n')
   return first.split(/\s+/).slice(1, 9).map(Number)
+}
+
+/** Processor seconds of a process so far, by the scheduler's nanoseconds. */
+export function processorSeconds(pid: number): number {
+  const tasks = `/proc/${pid}/task`
+  const nanoseconds = readdirSync(tasks).map((task) => {
+    const [ran = ''] = readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')
+    return Number(ran)
+  })
+  return nanoseconds.reduce((sum, ran) => sum + ran, 0) / 1e9
 }
 
 /** A TCP port of the loopback that is free now. */

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { type Checkout, isCheckout, readCheckouts } from './checkout.ts'
 import { PEERS } from './peers.ts'
 import { SCENARIOS, type ScenarioName } from './scenarios.ts'
 
@@ -9,6 +10,8 @@ export interface Options {
   /** Measured seconds of each run, after its warm-up. */
   readonly seconds: number
   readonly peers: readonly string[]
+  /** Those of the peers that are other checkouts. */
+  readonly checkouts: readonly Checkout[]
   readonly scenarios: readonly ScenarioName[]
   /** Seconds that a turn waits for the machine to fall quiet. */
   readonly quietSeconds: number
@@ -18,7 +21,8 @@ export interface Options {
 
 const HELP = `bun run bench [--rounds 3] [--secs 3] [--peers a,b] [--scenarios a,b] [--wait 8]
                  [--quick]
-  peers:     ${PEERS.map(({ name }) => name).join(', ')}
+  peers:     ${PEERS.map(({ name }) => name).join(', ')},
+             or ours@FOLDER: the server of another checkout; ours@FOLDER#2 for a second time
   scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')};
              or a group: storm, fan, stored, dm, typing, recovery, http, start`
 
@@ -45,12 +49,12 @@ export function readOptions(args: readonly string[]): Options {
   }
   const names = PEERS.map(({ name }) => name)
   const quickPeers = ['ours', 'bun-json', 'bare-http']
+  const checkouts = readCheckouts((values.peers ?? '').split(',').filter(isCheckout))
   return {
     rounds: positive('rounds', values.rounds ?? (values.quick ? '1' : '3')),
     seconds: positive('secs', values.secs ?? (values.quick ? '1' : '3')),
-    peers: chosen('peers', values.peers, values.quick ? quickPeers : names, (wanted) =>
-      names.filter((name) => name === wanted),
-    ),
+    peers: chosenPeers(values.peers, values.quick ? quickPeers : names, checkouts),
+    checkouts,
     scenarios: chosen(
       'scenarios',
       values.scenarios,
@@ -63,6 +67,23 @@ export function readOptions(args: readonly string[]): Options {
     quietSeconds: positive('wait', values.wait),
     quick: values.quick,
   }
+}
+
+function chosenPeers(
+  text: string | undefined,
+  all: readonly string[],
+  checkouts: readonly Checkout[],
+): readonly string[] {
+  const names = PEERS.map(({ name }) => name)
+  const chosenNames = chosen('peers', text, all, (wanted) =>
+    isCheckout(wanted)
+      ? checkouts.filter(({ word }) => word === wanted).map(({ name }) => name)
+      : names.filter((name) => name === wanted),
+  )
+  if (checkouts.length > 0 && !chosenNames.includes('ours')) {
+    throw new Error(`--peers: other checkouts are compared with ours: name it as well\n${HELP}`)
+  }
+  return chosenNames
 }
 
 function positive(name: string, text: string): number {

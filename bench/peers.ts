@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { bunOf, type Checkout } from './checkout.ts'
 
 /** Something that is measured. */
 export interface Peer {
@@ -10,6 +11,8 @@ export interface Peer {
   /** Groups of scenarios that it takes part in. */
   readonly groups: readonly string[]
   readonly command: readonly string[]
+  /** The checkout whose server it is, where it is ours or another Rialto. */
+  readonly checkout?: string
   /** Seconds until it is done with connections that have gone. */
   readonly settleSeconds?: number
   /** Needs Postgres and the seeded users. */
@@ -23,20 +26,28 @@ const PEERS_FOLDER = join(FOLDER, 'peers')
 const BUN = process.execPath
 const SOCKETS = ['storm', 'fan', 'dm', 'typing']
 
-/** Our server, the base of the ratios, and what else there is. */
-export const PEERS: readonly Peer[] = [
-  {
-    name: 'ours',
-    title: 'Rialto (stores and numbers)',
+function rialto(name: string, title: string, checkout: string, bun: string): Peer {
+  return {
+    name,
+    title,
     dialect: 'native',
     groups: [...SOCKETS, 'stored', 'recovery', 'http', 'start'],
-    command: [BUN, join(FOLDER, 'server.ts')],
+    command: [bun, join(checkout, 'bench', 'server.ts')],
+    checkout,
     // Somebody who is gone for less than five seconds was never away.
     settleSeconds: 6,
     needsDatabase: true,
-    prepare: async () =>
-      existsSync(join(FOLDER, 'server.ts')) ? undefined : 'bench/server.ts is missing',
-  },
+  }
+}
+
+/** The server of another checkout, by its own Bun, packages and `bench/server.ts`. */
+export function peerOf({ name, folder }: Checkout): Peer {
+  return rialto(name, `Rialto (${name})`, folder, bunOf(folder))
+}
+
+/** Our server, the base of the ratios, and what else there is. */
+export const PEERS: readonly Peer[] = [
+  rialto('ours', 'Rialto (stores and numbers)', dirname(FOLDER), BUN),
   {
     name: 'bun-json',
     title: 'Bun sockets with JSON',

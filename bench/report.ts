@@ -1,4 +1,5 @@
-import { PEERS } from './peers.ts'
+import { renderTable, short } from './markdown.ts'
+import type { Peer } from './peers.ts'
 import { type Result, summarise, type Summary } from './results.ts'
 import { type Scenario, SCENARIOS } from './scenarios.ts'
 import { judgeTargets } from './targets.ts'
@@ -20,7 +21,11 @@ const EVENT_BYTES_APART = 4
 type Row = readonly string[]
 
 /** The whole report in Markdown. */
-export function renderReport(results: readonly Result[], about: Circumstances): string {
+export function renderReport(
+  results: readonly Result[],
+  peers: readonly Peer[],
+  about: Circumstances,
+): string {
   const measured = SCENARIOS.filter(({ name }) => results.some((r) => r.scenario === name))
   return [
     '# Results',
@@ -33,8 +38,8 @@ export function renderReport(results: readonly Result[], about: Circumstances): 
       .join(', ')}.`,
     ...about.absent.map((reason) => `- Not measured: ${reason}.`),
     ...renderTargets(results),
-    ...measured.flatMap((scenario) => renderScenario(results, scenario)),
-    ...renderUnequalEvents(results),
+    ...measured.flatMap((scenario) => renderScenario(results, peers, scenario)),
+    ...renderUnequalEvents(results, peers),
     ...renderFailures(results),
     '',
   ].join('\n')
@@ -51,10 +56,14 @@ function renderTargets(results: readonly Result[]): string[] {
   return ['', '## Figures to reach', '', ...renderTable(['figure', 'wanted', 'measured', ''], rows)]
 }
 
-function renderScenario(results: readonly Result[], scenario: Scenario): string[] {
+function renderScenario(
+  results: readonly Result[],
+  peers: readonly Peer[],
+  scenario: Scenario,
+): string[] {
   const { name, title, unit, base, columns } = scenario
   const baseline = base === undefined ? undefined : summarise(results, base, name)
-  const rows = PEERS.flatMap((peer) => {
+  const rows = peers.flatMap((peer) => {
     const summary = summarise(results, peer.name, name)
     if (summary === undefined) return []
     return [[peer.title, ...cells(summary, baseline, scenario)]]
@@ -98,9 +107,9 @@ function ratio(summary: Summary, baseline: Summary | undefined, figure: string):
 }
 
 /** Peers that send events of another size do not do the same work: says so. */
-function renderUnequalEvents(results: readonly Result[]): string[] {
+function renderUnequalEvents(results: readonly Result[], peers: readonly Peer[]): string[] {
   const notes = SCENARIOS.filter(({ group }) => group !== 'http').flatMap(({ name }) => {
-    const sizes = PEERS.flatMap((peer) => {
+    const sizes = peers.flatMap((peer) => {
       const bytes = summarise(results, peer.name, name)?.median('event_bytes')
       return bytes === undefined ? [] : [{ peer: peer.name, bytes }]
     })
@@ -126,17 +135,4 @@ function renderFailures(results: readonly Result[]): string[] {
     '',
     ...renderTable(['run', 'round', 'failures', 'first'], rows),
   ]
-}
-
-function renderTable(heading: Row, rows: readonly Row[]): string[] {
-  const lines = [heading, heading.map((_, column) => (column === 0 ? '---' : '--:')), ...rows]
-  return lines.map((line) => `| ${line.join(' | ')} |`)
-}
-
-/** Four significant places at most: 1.23M, 45.6k, 789, 1.23. */
-function short(value: number | undefined): string {
-  if (value === undefined) return '–'
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M`
-  if (value >= 1e4) return `${(value / 1e3).toFixed(1)}k`
-  return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toFixed(2)
 }

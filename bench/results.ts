@@ -1,9 +1,8 @@
-import type { ScenarioName } from './scenarios.ts'
-
 /** One run of one scenario against one peer: a line of results.jsonl. */
 export interface Result {
   readonly peer: string
-  readonly scenario: ScenarioName
+  /** A scenario, or a workload of another bench. */
+  readonly scenario: string
   readonly round: number
   readonly figures: Readonly<Record<string, number>>
   /** Connections or answers that failed; such a run does not count. */

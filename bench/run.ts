@@ -5,22 +5,26 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readBareWork } from './bare.ts'
-import { type BenchDatabase, startDatabase } from './database.ts'
+import { commitOf, withoutFolders } from './checkout.ts'
+import { isEnough, renderComparison } from './compare.ts'
+import { type BenchDatabase, databaseFor, startDatabase } from './database.ts'
 import { canPin, describeMachine, leaveServerCore, waitForQuiet } from './machine.ts'
 import { type Options, readOptions } from './options.ts'
-import { buildGenerator, type Peer, PEERS } from './peers.ts'
+import { inTurn } from './order.ts'
+import { buildGenerator, type Peer, peerOf, PEERS } from './peers.ts'
 import { endOnSignals, failIfInterrupted } from './process.ts'
 import { type Circumstances, renderReport } from './report.ts'
 import type { Result } from './results.ts'
-import { otherSections } from './sections.ts'
+import { otherSections, writeSection } from './sections.ts'
 import { type ScenarioName, SCENARIOS } from './scenarios.ts'
 import { measureStarts } from './start.ts'
-import { type Setting, takeTurn } from './turn.ts'
+import { environment, type Setting, takeTurn } from './turn.ts'
 import { type BenchUser, makeUsers, writeUsers } from './users.ts'
 import { readVersions } from './versions.ts'
 
 /** As many as the storm opens and the recovery brings back. */
 const USERS = 5000
+const ROOT = join(import.meta.dir, '..')
 const SECRET = 'only-for-the-bench-0123456789abcdef-0123456789abcdef'
 
 async function bench(options: Options): Promise<void> {
@@ -38,8 +42,9 @@ async function bench(options: Options): Promise<void> {
     if (peers.some(({ needsDatabase }) => needsDatabase)) {
       database = await startDatabase(folder, people)
     }
-    const setting = { generator, folder, users, secret: SECRET, seconds: options.seconds, database }
-    await measure(peers, options, await withBareWork(peers, people, setting), (result) => {
+    const shared = { generator, folder, users, secret: SECRET, seconds: options.seconds, database }
+    const setting = await withBareWork(peers, people, await withOwn(options, people, shared))
+    await measure(peers, options, setting, (result) => {
       results.push(result)
       console.log(progress(result))
     })
@@ -47,12 +52,45 @@ async function bench(options: Options): Promise<void> {
     await database?.stop()
     rmSync(folder, { recursive: true, force: true })
   }
-  const report = renderReport(results, await circumstances(absent, database?.version))
-  console.log(`\n${report}`)
+  const about = await circumstances(options, absent, database?.version)
+  keep(options, results, renderReport(results, peers, about), comparison(options, results, about))
+}
+
+/** Ours beside other checkouts, with what is to be known about the run. */
+function comparison(options: Options, results: readonly Result[], about: Circumstances): string {
+  const rows = SCENARIOS.map((scenario) => {
+    return { scenario: scenario.name, unit: 'unit' in scenario ? scenario.unit : 'starts' }
+  })
+  const [first, second, ...table] = renderComparison(results, rows, options.checkouts, options)
+  const said = `Written by \`${about.command}\` on ${about.date}; ours is ${commitOf(ROOT)}.`
+  return [first, second, '', said, `${about.machine}. ${about.pinning}`, ...table].join('\n')
+}
+
+/** Prints what was measured; keeps a full run, and of a comparison what it decides. */
+function keep(options: Options, results: readonly Result[], report: string, beside: string): void {
+  const compares = options.checkouts.length > 0
+  console.log(`\n${report}${compares ? `\n${beside}` : ''}`)
   if (options.quick) return
   const lines = results.map((result) => `${JSON.stringify(result)}\n`)
   writeFileSync(join(import.meta.dir, 'results.jsonl'), lines.join(''))
-  writeFileSync(join(import.meta.dir, 'RESULTS.md'), report + otherSections())
+  if (!compares) writeFileSync(join(import.meta.dir, 'RESULTS.md'), report + otherSections())
+  else if (isEnough(options)) writeSection('comparison', beside)
+}
+
+/** Each other checkout gets a database and a data folder of its own. */
+async function withOwn(
+  { checkouts }: Options,
+  people: readonly BenchUser[],
+  setting: Setting,
+): Promise<Setting> {
+  const { database, folder } = setting
+  if (database === undefined || checkouts.length === 0) return setting
+  const own: Record<string, Readonly<Record<string, string>>> = {}
+  for (const [index, checkout] of checkouts.entries()) {
+    const at = { url: database.url, name: `beside_${index}`, folder, env: environment(0, setting) }
+    own[checkout.name] = await databaseFor(checkout, people, at)
+  }
+  return { ...setting, own }
 }
 
 async function measure(
@@ -77,9 +115,9 @@ async function measure(
     }
   }
   const starts = options.scenarios.some((name) => name.startsWith('start'))
-  if (starts && peers.some(({ name }) => name === 'ours')) {
-    await measureStarts(options.rounds, setting, onResult)
-  }
+  if (!starts) return
+  const servers = peers.filter(({ checkout }) => checkout !== undefined)
+  await measureStarts(servers, options.rounds, setting, onResult)
 }
 
 async function withBareWork(
@@ -92,12 +130,13 @@ async function withBareWork(
 }
 
 async function circumstances(
+  { checkouts }: Options,
   absent: readonly string[],
   postgres: string | undefined,
 ): Promise<Circumstances> {
   const versions = await readVersions()
   return {
-    command: `bun run bench ${process.argv.slice(2).join(' ')}`.trim(),
+    command: withoutFolders(`bun run bench ${process.argv.slice(2).join(' ')}`.trim(), checkouts),
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(),
     pinning: canPin
@@ -111,7 +150,7 @@ async function circumstances(
 /** The chosen peers that can run; the others are said to be absent. */
 async function available(options: Options, absent: string[]): Promise<readonly Peer[]> {
   const peers: Peer[] = []
-  for (const peer of PEERS) {
+  for (const peer of [...PEERS, ...options.checkouts.map(peerOf)]) {
     if (!options.peers.includes(peer.name) || scenariosOf(peer, options).length === 0) continue
     const reason = await peer.prepare?.()
     if (reason === undefined) peers.push(peer)
@@ -123,13 +162,6 @@ async function available(options: Options, absent: string[]): Promise<readonly P
 function scenariosOf(peer: Peer, options: Options): ScenarioName[] {
   const own = SCENARIOS.filter(({ group }) => peer.groups.includes(group))
   return own.map(({ name }) => name).filter((name) => options.scenarios.includes(name))
-}
-
-/** Another order each round: what warms up or throttles in time must not favour anybody. */
-function inTurn(peers: readonly Peer[], round: number): readonly Peer[] {
-  if (round % 2 === 1) return peers.toReversed()
-  const first = round % peers.length
-  return [...peers.slice(first), ...peers.slice(0, first)]
 }
 
 function progress({ peer, scenario, round, figures, failures, failure }: Result): string {

@@ -137,13 +137,13 @@ export const SCENARIOS = [
     name: 'start-first',
     group: 'start',
     title: 'First start in an empty data folder, until /health answers',
-    columns: { ms: 'ms' },
+    columns: { ms: 'ms', cpu_ms: 'CPU ms' },
   },
   {
     name: 'start-warm',
     group: 'start',
     title: 'Warm start, until /health answers',
-    columns: { ms: 'ms' },
+    columns: { ms: 'ms', cpu_ms: 'CPU ms' },
   },
 ] as const satisfies readonly Scenario[]
 

@@ -4,11 +4,16 @@ import { systemClock } from '../src/base/clock.ts'
 import { createLogger } from '../src/observe/log.ts'
 import type { BenchUser } from './users.ts'
 
-/** Brings an empty database up to date and stores the users, their sessions and conversations. */
+/** Brings an empty database up to date and stores the users. */
 export async function seed(ownerUrl: string, users: readonly BenchUser[]): Promise<void> {
   const clock = systemClock
   const log = createLogger({ level: 'warn', clock })
   await prepareDatabase({ ownerUrl, clock, log })
+  await storeUsers(ownerUrl, users)
+}
+
+/** Stores the users, their sessions and conversations in a database that is up to date. */
+export async function storeUsers(ownerUrl: string, users: readonly BenchUser[]): Promise<void> {
   const ids = users.map(({ id }) => id)
   const even = users.filter((_, index) => index % 2 === 0)
   const odd = users.filter((_, index) => index % 2 === 1)

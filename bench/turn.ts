@@ -14,6 +14,8 @@ export interface Setting {
   readonly secret: string
   readonly seconds: number
   readonly database?: BenchDatabase
+  /** What servers of other checkouts are told, by peer: each has a database and keys of its own. */
+  readonly own?: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** What the bare routes are told. */
   readonly bareWork?: Readonly<Record<string, string>>
 }
@@ -37,13 +39,13 @@ export async function takeTurn(
   const server = await launch({
     command: pinned(peer.command),
     cwd: setting.folder,
-    env: { ...environment(port, setting), ...setting.bareWork },
+    env: { ...environment(port, setting), ...setting.bareWork, ...setting.own?.[peer.name] },
     log: join(setting.folder, `${peer.name}.log`),
-    ready: () => (peer.name === 'ours' ? healthy(port) : accepts(port)),
+    ready: () => (peer.checkout === undefined ? accepts(port) : healthy(port)),
   })
   try {
     await Bun.sleep(SETTLE_SECONDS * 1000)
-    const paths = peer.name === 'ours' ? OUR_PATHS : BARE_PATHS
+    const paths = peer.checkout === undefined ? BARE_PATHS : OUR_PATHS
     const options = {
       peer: peer.name,
       dialect: peer.dialect,
