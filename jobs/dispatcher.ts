@@ -22,11 +22,8 @@ const EARLY_MS = 2
 /** How long until the next look while the database is away, in ms. */
 const AWAY_MS = 250
 
-/** Makes the dispatcher of a worker. */
-export const createDispatcher = (parts: DispatcherParts) => new Dispatcher(parts)
-
 /** Finds due jobs and hands them to the runner. Claims go one after another; jobs run meanwhile. */
-class Dispatcher {
+export class Dispatcher {
   readonly #parts: DispatcherParts
   readonly #polling: Loop
   readonly #claiming: Loop

@@ -2,7 +2,7 @@ import { uuidv7 } from '../src/base/ids.ts'
 import type { Kernel } from '../src/kernel/kernel.ts'
 import { QueueCatalog } from '../src/kernel/queue.ts'
 import { Capacity } from './capacity.ts'
-import { createDispatcher } from './dispatcher.ts'
+import { Dispatcher } from './dispatcher.ts'
 import { Leases } from './leases.ts'
 import { observeQueues } from './queue-metrics.ts'
 import { GRACE_MS, Runner } from './runner.ts'
@@ -45,7 +45,7 @@ export async function startWorker(kernel: Kernel, options: WorkerOptions = {}): 
   const leases = new Leases(kernel.db, id, leaseMs)
   const capacity = new Capacity(kernel.use(QueueCatalog).values(), () => dispatcher.fill())
   const runner = new Runner({ kernel, workerId: id, leases, capacity })
-  const dispatcher = createDispatcher({ kernel, leases, capacity, runner })
+  const dispatcher = new Dispatcher({ kernel, leases, capacity, runner })
 
   await leases.beat()
   if (alone) await leases.alone()
