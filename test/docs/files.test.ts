@@ -189,6 +189,12 @@ describe('each section ends with the files it is about', () => {
   })
 })
 
+test('the page of the fault tests has a row for every one of them', () => {
+  const files = readdirSync(join(root, 'test/faults')).filter((name) => name.endsWith('.test.ts'))
+  const rows = [...textOf('test/faults/README.md').matchAll(/^\| `([\w-]+)` \|/gm)]
+  expect(rows.map(([, name]) => `${name}.test.ts`).toSorted()).toEqual(files.toSorted())
+})
+
 test('the page of the support files names every one of them', () => {
   const page = textOf('test/support/README.md')
   const files = readdirSync(join(root, 'test/support')).filter((name) => name.endsWith('.ts'))
