@@ -20,6 +20,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   'test/audit/sealing.test.ts': 'kills PostgreSQL; a line is sealed within a second',
   'test/auth/passwords.test.ts': 'compares how long hashes take',
   'test/faults/database-restart.test.ts': 'kills PostgreSQL under load; serving again in 10 s',
+  'test/faults/dead-sockets.test.ts': 'silent sockets are closed within a second and a half',
   'test/faults/instance-crash.test.ts': 'kills servers; the others know within a second',
   'test/faults/ledger-kill.test.ts': 'kills PostgreSQL at moments that chance picks',
   'test/faults/limits.test.ts': 'kills PostgreSQL; an ended key is refused within a second',
