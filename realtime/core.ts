@@ -12,7 +12,12 @@ import { type Bus, type BusMessage, createBus } from './bus.ts'
 import { ephemeralFrame, nativeRenderer } from './dialects/native.ts'
 import { createHub, type Hub, type StreamEvent } from './hub.ts'
 import { type Instances, startInstances } from './instances.ts'
-import { createPresence, type PresenceChange, type PresenceTable } from './presence.ts'
+import {
+  createPresence,
+  type PresenceChange,
+  type PresenceTable,
+  type PresenceTimes,
+} from './presence.ts'
 import { createSockets, type Sockets } from './sockets.ts'
 import { type BatchParts, createStreamBatch } from './streams/batch.ts'
 import { createHeads } from './streams/heads.ts'
@@ -55,6 +60,7 @@ export interface CoreParts {
   readonly log: Logger
   readonly metrics: Metrics
   readonly registry: Registry
+  readonly presence?: Partial<PresenceTimes> | undefined
 }
 
 /** A lost tail is found within this time, in ms. */
@@ -80,6 +86,7 @@ export async function startCore(parts: CoreParts): Promise<RealtimeCore> {
   })
   const presence = createPresence({
     clock,
+    times: parts.presence,
     bus: () => bus,
     announce: (changes) => listeners.presence(changes),
     speaksForGone: () => [...instances.others()].every((other) => instances.id < other),

@@ -27,10 +27,15 @@ export interface PresenceChange {
   readonly device: boolean
 }
 
-/** A reconnect within this time causes no offline and online again. */
-const GRACE_MS = 5_000
-/** Status changes are announced together once a second. */
-const COALESCE_MS = 1_000
+/** How long presence waits before it says something. */
+export interface PresenceTimes {
+  /** A reconnect within this time causes no offline and online again. */
+  readonly graceMs: number
+  /** Status changes are announced together this often. */
+  readonly coalesceMs: number
+}
+export const PRESENCE_TIMES: PresenceTimes = { graceMs: 5_000, coalesceMs: 1_000 }
+
 /** Changes go to the other instances together this often. */
 const TELL_MS = 50
 /** Users in one message of a full account. */
@@ -46,6 +51,7 @@ export interface PresenceParts {
   readonly bus: () => Bus
   /** Called once a second with what changed; never with a change that has undone itself. */
   readonly announce: (changes: readonly PresenceChange[]) => void
+  readonly times?: Partial<PresenceTimes> | undefined
   /** Whether this instance speaks for the users of one that has crashed. */
   readonly speaksForGone: () => boolean
 }
@@ -56,6 +62,7 @@ export interface PresenceParts {
  * next account does not bring back.
  */
 export function createPresence(parts: PresenceParts): PresenceTable {
+  const times = { ...PRESENCE_TIMES, ...parts.times }
   const local = new Map<string, Local>()
   const remote = new Map<string, Map<string, PresenceEntry>>()
   /** What was last announced; absent is offline. */
@@ -91,7 +98,7 @@ export function createPresence(parts: PresenceParts): PresenceTable {
     const timer = parts.clock.setTimeout(() => {
       leaving.delete(userId)
       if (connections(userId) === 0) change(userId, false)
-    }, GRACE_MS)
+    }, times.graceMs)
     leaving.set(userId, timer)
   }
   const arrived = (userId: string) => {
@@ -122,7 +129,7 @@ export function createPresence(parts: PresenceParts): PresenceTable {
     }
   }
   timers.push(
-    parts.clock.setInterval(announce, COALESCE_MS),
+    parts.clock.setInterval(announce, times.coalesceMs),
     parts.clock.setInterval(tell, TELL_MS),
   )
 

@@ -13,6 +13,7 @@ import type { Connection } from '../realtime/connection.ts'
 import { type RealtimeCore, startCore } from '../realtime/core.ts'
 import { createGateway, type Gateway } from '../realtime/gateway.ts'
 import { announcePresence } from '../realtime/presence-announcer.ts'
+import type { PresenceTimes } from '../realtime/presence.ts'
 import { ApiKeys } from './api-keys/index.ts'
 import { createAudit } from './audit/index.ts'
 import { Authenticator, createStepUp } from './auth/index.ts'
@@ -23,7 +24,7 @@ import { features as allFeatures } from './features.ts'
 import { createHttp, type Http } from './http/index.ts'
 import { type Executor, OperationExecutor } from './kernel/execute.ts'
 import { createRegistry, type Feature, feature, partsOf, type Registry } from './kernel/feature.ts'
-import { type Kernel, serviceTable } from './kernel/kernel.ts'
+import { type Given, type Kernel, serviceTable } from './kernel/kernel.ts'
 import { createLimiter, LIMITS, type LimitTable } from './kernel/limits.ts'
 import type { StepUp } from './kernel/step-up.ts'
 import type { Logger } from './observe/log.ts'
@@ -52,7 +53,10 @@ export interface ServerOptions {
   readonly features?: readonly Feature[]
   readonly limits?: LimitTable
   readonly gatewayLimits?: Partial<GatewayLimits>
+  readonly presence?: Partial<PresenceTimes>
   readonly schedule?: readonly Scheduled[]
+  /** Services that are to be other than the product's: for tests. */
+  readonly parts?: readonly Given[]
   /** Whether answers are checked against their schemas; by default outside production. */
   readonly checksOutputs?: boolean
 }
@@ -108,6 +112,7 @@ async function start(options: ServerOptions, started: Stack): Promise<Omit<Runni
     log,
     metrics,
     registry,
+    presence: options.presence,
   })
   started.push({ name: 'streams', stop: () => core.stop() })
   const kernel = createKernel(options, { clock, db, registry, metrics, core })
@@ -175,7 +180,7 @@ export interface KernelParts {
 
 /** Puts the machine's parts together; for the server, and for tools that work without edges. */
 export function createKernel(
-  { config, log, limits = LIMITS }: ServerOptions,
+  { config, log, limits = LIMITS, parts: more = [] }: ServerOptions,
   parts: KernelParts,
 ): Kernel {
   const { clock, db, core } = parts
@@ -193,7 +198,7 @@ export function createKernel(
     vault,
     announcer: core.announcer,
     presence: core.presence,
-    use: serviceTable(() => kernel, partsOf(parts.registry)),
+    use: serviceTable(() => kernel, [...partsOf(parts.registry), ...more]),
   }
   return kernel
 }

@@ -1,10 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from 'bun:test'
 import { Passwords } from '../../src/auth/sign-in/passwords.ts'
-import type { Kernel } from '../../src/kernel/kernel.ts'
+import type { Kernel, Service } from '../../src/kernel/kernel.ts'
 import { median } from '../support/wait.ts'
 import { failure, identity } from './setup.ts'
 
-const passwords = () => Passwords.create({} as Kernel)
+const passwords = () =>
+  Passwords.create({ use: <T>(wanted: Service<T>) => wanted.create({} as Kernel) } as Kernel)
 
 const spies: { mockRestore(): void }[] = []
 afterEach(() => {
@@ -105,7 +106,7 @@ test('a hash that fails gives its place back', async () => {
 describe('what a name of nobody is compared with', () => {
   let world: Awaited<ReturnType<typeof identity>>
   beforeAll(async () => {
-    world = await identity()
+    world = await identity({ parts: [] })
   })
   afterAll(() => world.close())
 

@@ -7,7 +7,7 @@ import { failure, identity, password } from './setup.ts'
 
 let world: Awaited<ReturnType<typeof identity>>
 beforeAll(async () => {
-  world = await identity()
+  world = await identity({ parts: [] })
 })
 afterAll(() => world.close())
 

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { PRESENCE_TIMES } from '../../realtime/presence.ts'
 import { Client, type Frame } from '../support/client.ts'
 import { type Person, person, rest, writes } from '../support/people.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+/** Of presence, so that nobody waits for long; what a server has is looked at by itself. */
+const TIMES = { graceMs: 600, coalesceMs: 100 }
 
 let server: TestServer
 let ada: Person
@@ -9,7 +13,7 @@ let bob: Person
 let eve: Person
 
 beforeAll(async () => {
-  server = await testServer()
+  server = await testServer({ presence: TIMES })
   ada = await person(server, 'ada')
   bob = await person(server, 'bob')
   eve = await person(server, 'eve')
@@ -334,7 +338,7 @@ describe('typing and presence', () => {
     await d.close()
     const left = performance.now()
     await status(c, 'offline')
-    expect(performance.now() - left).toBeGreaterThan(4_000)
+    expect(performance.now() - left).toBeGreaterThan(TIMES.graceMs - TIMES.coalesceMs)
     expect(stranger.events('presence_update')).toEqual([])
     const seen = await rest(server, 'GET', `/api/v1/users/${dan.id}/presence`, {
       token: cat.token,
@@ -351,13 +355,17 @@ describe('typing and presence', () => {
     const d = await on(dan)
     await c.wait((f) => f.type === 'presence_update' && f.payload['user_id'] === dan.id)
     d.cut()
-    await Bun.sleep(1_000)
+    await Bun.sleep(TIMES.graceMs / 6)
     const back = await on(dan)
-    await Bun.sleep(6_000)
+    await Bun.sleep(2 * TIMES.graceMs)
     const states = c.events('presence_update').map(({ payload }) => payload['status'])
     expect(states).toEqual(['online'])
     await Promise.all([c.close(), back.close()])
   }, 20_000)
+
+  test('the grace of a server is 5 s, and changes of a second are told together', () => {
+    expect(PRESENCE_TIMES).toEqual({ graceMs: 5_000, coalesceMs: 1_000 })
+  })
 
   test('presence of a conversation', async () => {
     const [a, b] = await Promise.all([on(ada), on(bob)])

@@ -9,12 +9,13 @@ import { loadConfig } from '../../src/config.ts'
 import type { Emission } from '../../src/kernel/effects.ts'
 import { type Executor, OperationExecutor } from '../../src/kernel/execute.ts'
 import { createRegistry, type Feature, partsOf, type Registry } from '../../src/kernel/feature.ts'
-import { type Kernel, serviceTable } from '../../src/kernel/kernel.ts'
+import { type Given, type Kernel, serviceTable } from '../../src/kernel/kernel.ts'
 import { createLimiter } from '../../src/kernel/limits.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { createVault } from '../../src/vault/vault.ts'
 import { type TestDatabase, testDatabase } from './database.ts'
 import { recordingLog } from './log.ts'
+import { CHEAP_PASSWORDS } from './passwords.ts'
 
 /** A kernel without edges: what it would send to sockets is only written down. */
 export interface TestKernel {
@@ -35,13 +36,15 @@ export interface TestKernelOptions {
   /** More environment variables. */
   readonly env?: Record<string, string>
   readonly clock?: Clock
+  /** Services that are to be other than the product's. */
+  readonly parts?: readonly Given[]
   /** Share another kernel's database: a second instance of the same product. */
   readonly database?: TestDatabase
 }
 
 /** Makes a kernel on a fresh database. */
 export async function testKernel(options: TestKernelOptions): Promise<TestKernel> {
-  const { features, env = {}, clock = systemClock } = options
+  const { features, env = {}, clock = systemClock, parts = CHEAP_PASSWORDS } = options
   const folder = mkdtempSync(join(tmpdir(), 'rialto-kernel-'))
   const database = options.database ?? (await testDatabase())
   const log = recordingLog()
@@ -80,7 +83,7 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
       revoked: (ids) => void revoked.push(...ids),
     },
     presence: unused('presence'),
-    use: serviceTable(() => kernel, partsOf(registry)),
+    use: serviceTable(() => kernel, [...partsOf(registry), ...parts]),
   }
   return {
     kernel,

@@ -6,6 +6,7 @@ import { LIMITS, type LimitTable } from '../../src/kernel/limits.ts'
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server.ts'
 import { type TestDatabase, testDatabase } from './database.ts'
 import { quietLog } from './log.ts'
+import { CHEAP_PASSWORDS } from './passwords.ts'
 
 /** A whole server on a database of its own (or a shared one), on a free port of loopback. */
 export interface TestServer extends RunningServer {
@@ -47,7 +48,13 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     { PORT: '0', DATABASE_URL: database.ownerUrl, RATE_LIMITS: 'off', ...env },
     folder,
   )
-  const server = await startServer({ config, log: quietLog, limits: generousLimits, ...rest })
+  const server = await startServer({
+    config,
+    log: quietLog,
+    limits: generousLimits,
+    parts: CHEAP_PASSWORDS,
+    ...rest,
+  })
   return {
     ...server,
     database,

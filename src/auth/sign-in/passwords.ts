@@ -27,12 +27,25 @@ export type Verdict = 'wrong' | 'right' | 'outdated'
 export const PASSWORD_LENGTH_MIN = 8
 export const PASSWORD_LENGTH_MAX = 200
 
-/** OWASP Password Storage Cheat Sheet: m=19456 KiB, t=2, p=1. */
-const ARGON2ID = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const
-/** The hash of a random password that nobody has kept; it costs what the real ones cost. */
-const UNMATCHED =
-  '$argon2id$v=19$m=19456,t=2,p=1$br9uhYtZODLikFHwtWogHC784sV/vFk6Vk6nhZscruQ$' +
-  'tTnwGn8aMMIfDQNqBSXIQLZtTT9HAi27nF0NwUta6LQ'
+/** What a hash costs. */
+export interface PasswordCost {
+  readonly memoryKiB: number
+  readonly passes: number
+  /** The hash of a random password that nobody has kept; it costs what the others cost. */
+  readonly unmatched: string
+}
+
+/**
+ * OWASP Password Storage Cheat Sheet: m=19456 KiB, t=2, p=1. A service only so that tests which are
+ * not about passwords need not wait for them.
+ */
+export const PasswordCost = service<PasswordCost>('password cost', () => ({
+  memoryKiB: 19_456,
+  passes: 2,
+  unmatched:
+    '$argon2id$v=19$m=19456,t=2,p=1$br9uhYtZODLikFHwtWogHC784sV/vFk6Vk6nhZscruQ$' +
+    'tTnwGn8aMMIfDQNqBSXIQLZtTT9HAi27nF0NwUta6LQ',
+}))
 
 const BCRYPT = /^\$2[aby]\$/
 /** Salt and hash, without their cost, of another random password that nobody has kept. */
@@ -48,11 +61,13 @@ const WAITING_MAX = 64
 /** The passwords of a server. */
 export const Passwords = service<Passwords>('passwords', (kernel) => {
   const inTurn = createLine()
-  const standIn = createStandIns(kernel)
+  const { memoryKiB: memoryCost, passes: timeCost, unmatched: noMatch } = kernel.use(PasswordCost)
+  const standIn = createStandIns(kernel, noMatch)
+  const cost = { algorithm: 'argon2id', memoryCost, timeCost } as const
   return {
-    hash: (password) => inTurn(() => Bun.password.hash(password, ARGON2ID)),
+    hash: (password) => inTurn(() => Bun.password.hash(password, cost)),
     async verify(password, hash, name) {
-      const unmatched = name === undefined ? UNMATCHED : await standIn(name)
+      const unmatched = name === undefined ? noMatch : await standIn(name)
       const known = hash ?? unmatched
       const legacy = BCRYPT.test(known)
       const offered = legacy
@@ -103,7 +118,10 @@ interface Share {
  * as large a share of the names of nobody gets a bcrypt hash as of the accounts; which, is random,
  * and the same at each try.
  */
-function createStandIns({ db, clock, config }: Kernel): (name: string) => Promise<string> {
+function createStandIns(
+  { db, clock, config }: Kernel,
+  noMatch: string,
+): (name: string) => Promise<string> {
   let shares: { readonly of: Promise<Share[]>; readonly untilMs: number } | undefined
   return async (name) => {
     if (shares === undefined || clock.monotonicMs() >= shares.untilMs) {
@@ -111,21 +129,21 @@ function createStandIns({ db, clock, config }: Kernel): (name: string) => Promis
       shares.of.catch(() => (shares = undefined))
     }
     const known = await shares.of
-    if (known.length === 0) return UNMATCHED
+    if (known.length === 0) return noMatch
     const mac = createHmac('sha256', config.masterKeys[0] as Uint8Array)
     const place = mac.update(`rialto stand-in\n${name}`).digest().readUIntBE(0, 6) / 2 ** 48
-    return standInAt(known, place)
+    return standInAt(known, place) ?? noMatch
   }
 }
 
-/** The hash at a place in [0, 1) among all accounts, those of older systems first. */
-function standInAt(shares: readonly Share[], place: number): string {
+/** The hash of an older system at a place in [0, 1) among all accounts; those come first. */
+function standInAt(shares: readonly Share[], place: number): string | undefined {
   let end = 0
   for (const { cost, share } of shares) {
     end += share
     if (place < end) return `$2b$${cost}$${UNMATCHED_BCRYPT}`
   }
-  return UNMATCHED
+  return undefined
 }
 
 async function readShares(sql: SQL): Promise<Share[]> {
