@@ -32,15 +32,16 @@ const mistakesOf = async (document: Document) => {
     .map(({ path, message }) => `${path.join('.')}: ${message}`)
 }
 
+// The parser takes seconds for it, and so reads it once; the sample is read with its mistake.
+test('the document of the product is valid AsyncAPI 3.0', async () => {
+  expect(await mistakesOf(documentOf(createRegistry(features)))).toEqual([])
+})
+
 describe.each([
   ['the sample', createRegistry([sampleFeature])],
   ['the product', createRegistry(features)],
 ])('the document of %s', (_, registry) => {
   const document = documentOf(registry)
-
-  test('is valid AsyncAPI 3.0', async () => {
-    expect(await mistakesOf(document)).toEqual([])
-  })
 
   test('has every operation of the sockets and every command, and nothing else', () => {
     const received = Object.entries(document.operations)
@@ -113,10 +114,12 @@ test('the server is named by its public address', () => {
   })
 })
 
-test('a document with a mistake is found out: the check can fail', async () => {
+test('a document with a mistake is found out, and nothing else in it: the check can fail', async () => {
   const document = documentOf(createRegistry([sampleFeature]))
   document.operations['pools.get']!.action = 'emit'
-  expect(await mistakesOf(document)).not.toEqual([])
+  const mistakes = await mistakesOf(document)
+  expect(mistakes).not.toEqual([])
+  expect(mistakes.filter((text) => !text.includes('pools.get'))).toEqual([])
 })
 
 test('the document is served', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { ALONE, plan } from '../../scripts/test.ts'
+import { ALONE, plan } from '../run.ts'
 
 const project = join(import.meta.dir, '../..')
 const alone = 'test/observe/redact.test.ts'
@@ -26,7 +26,7 @@ describe('the run of the tests', () => {
       options: ['--timeout', '5'],
       sideBySide: true,
     })
-    expect(planned(['test/kernel', two]).runs).toEqual([[two, alone]])
+    expect(planned(['test/observe', two]).runs).toEqual([[two, alone]])
     expect(() => planned(['nowhere'])).toThrow('no test file has nowhere in its path')
   })
 

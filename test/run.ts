@@ -13,7 +13,7 @@ const TIMINGS = 'test/timings.json'
  * Many tests wait for time to pass, so that more files than cores keep the cores busy; not more
  * than the connections of one PostgreSQL are enough for.
  */
-const WORKERS = Math.min(availableParallelism() + 1, 6)
+const WORKERS = Math.min(availableParallelism() + 2, 6)
 
 /** What does not bear company, and why not. */
 export const ALONE: Readonly<Record<string, string>> = {
