@@ -7,6 +7,7 @@ import type { AuditEntry, AuditLine, Emission } from './effects.ts'
 import { Gather } from './gather.ts'
 import type { Kernel, Position } from './kernel.ts'
 import type { BatchForm, HandlerForm, Operation } from './operation.ts'
+import { checkOutput, tellAll, type WriteParts } from './write.ts'
 
 type Item = BatchItem<never>
 
@@ -15,10 +16,17 @@ const BATCH_MAX = 1_000
 
 /** Gathers the calls of one batch operation into transactions. */
 export function createBatcher(
-  kernel: Kernel,
-  { name }: Operation,
+  { kernel, checksOutputs }: Pick<WriteParts, 'kernel' | 'checksOutputs'>,
+  operation: Operation,
   { batch }: BatchForm,
 ): Gather<Item, Outcome> {
+  const { name } = operation
+  // Before the commit, and one wrong answer fails alone: the batch is split.
+  const checked: BatchForm['batch'] = async (ctx, items) => {
+    const results = await batch(ctx, items)
+    for (const one of results) if (!(one instanceof Failure)) checkOutput(operation, one)
+    return results
+  }
   const sizes = kernel.metrics
     .histogram(
       'batch_size',
@@ -28,7 +36,7 @@ export function createBatcher(
     )
     .labels({ operation: name })
   return new Gather({
-    run: (items) => runBatch(kernel, batch, items),
+    run: (items) => runBatch(kernel, checksOutputs ? checked : batch, items),
     fit: ({ length }) => Math.min(length, BATCH_MAX),
     aloneAtOnce: 1,
     split: (size, error) =>
@@ -124,8 +132,7 @@ async function attemptBatch(
     })
     if (written !== undefined) kernel.audit.committed()
     const { outcomes, skip } = outcomesOf(items, results, emissions, causes, offsets)
-    streams.publish(emissions, skip)
-    for (const fn of after) fn()
+    tellAll(kernel.log, [() => streams.publish(emissions, skip), ...after])
     return outcomes
   } catch (error) {
     // Gone with its connection, or nothing to roll back: either way there is no transaction left.

@@ -21,7 +21,11 @@ export function encodeCursor(parts: readonly string[]): string {
   return Buffer.from(parts.join(' ')).toString('base64url')
 }
 
-const MOMENT = /^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/
+/** As `toISOString` writes it; the year 0 and the 30th of February are none for the database. */
+function isMoment(text: string): boolean {
+  const ms = Date.parse(text)
+  return !Number.isNaN(ms) && new Date(ms).toISOString() === text && /^(?!0000)\d{4}-/.test(text)
+}
 
 /**
  * Reads the cursor of a list that is ordered by a moment and an id.
@@ -30,7 +34,7 @@ const MOMENT = /^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/
 export function placeOfCursor(cursor: string | undefined): Place | undefined {
   if (cursor === undefined) return undefined
   const [at = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ')
-  if (!MOMENT.test(at) || Number.isNaN(Date.parse(at)) || !isUuid(id)) throw badCursor()
+  if (!isMoment(at) || !isUuid(id)) throw badCursor()
   return { at, id }
 }
 

@@ -115,7 +115,7 @@ export class OperationExecutor implements Executor {
   #batcher(operation: Operation, form: BatchForm): Gather<BatchItem<never>, Outcome> {
     let batcher = this.#batchers.get(operation)
     if (batcher === undefined) {
-      batcher = createBatcher(this.#parts.kernel, operation, form)
+      batcher = createBatcher(this.#parts, operation, form)
       this.#batchers.set(operation, batcher)
     }
     return batcher

@@ -1,4 +1,5 @@
 import type { Tx } from '../../db/transaction.ts'
+import type { Logger } from '../observe/log.ts'
 import type { Caller, RequestInfo } from './access.ts'
 import type { Outcome } from './call.ts'
 import type { Context, WriteContext } from './context.ts'
@@ -75,6 +76,20 @@ export function checkOutput(operation: Operation, output: unknown): void {
 }
 
 /**
+ * What is told after a commit. What was done is done: a failure here must not look like one of the
+ * call, which would be answered with it, or even run again.
+ */
+export function tellAll(log: Logger, tellers: readonly (() => void)[]): void {
+  for (const tell of tellers) {
+    try {
+      tell()
+    } catch (error) {
+      log.error('not told after a commit', { error })
+    }
+  }
+}
+
+/**
  * Runs `work` in one transaction that also writes its effects (events, audit lines, jobs), and
  * after the commit tells whoever waits for them. Operations and jobs run in one; so does whatever
  * else changes something that others must hear of.
@@ -136,11 +151,11 @@ class Effects {
   }
 
   /** After the commit. */
-  tell({ queues, streams, audit }: Kernel): void {
+  tell({ queues, streams, audit, log }: Kernel): void {
     if (this.#emissions.length > 0) streams.committed()
     if (this.#lines.length > 0) audit.committed()
     if (this.#jobs.length > 0) queues.committed()
-    for (const fn of this.#after) fn()
+    tellAll(log, this.#after)
   }
 
   /** After a failure. The refusal is answered, also when nobody can write it down. */

@@ -71,7 +71,15 @@ export async function testKernel(options: TestKernelOptions): Promise<TestKernel
     streams: {
       enqueue: async (_sql, emissions) => void emitted.push(...emissions),
       committed: () => undefined,
-      batch: () => unused('streams.batch'),
+      batch: (sql) => ({
+        claim: () => undefined,
+        async commit(emissions) {
+          await sql`commit`
+          return emissions.map(() => undefined)
+        },
+        publish: (emissions) => void emitted.push(...emissions),
+        release: () => undefined,
+      }),
       page: () => unused('streams.page'),
     },
     audit: createAudit({ db: database.db, clock }),
