@@ -114,7 +114,7 @@ test('the server is named by its public address', () => {
   })
 })
 
-test('a document with a mistake is found out, and nothing else in it: the check can fail', async () => {
+test('a mistake in a document is found, and nothing else: the check can fail', async () => {
   const document = documentOf(createRegistry([sampleFeature]))
   document.operations['pools.get']!.action = 'emit'
   const mistakes = await mistakesOf(document)
