@@ -21,7 +21,7 @@ describe('defaults', () => {
       port: 8080,
       publicUrl: 'http://localhost:8080',
       dataDir: join(folder.cwd, '.rialto'),
-      database: { embedded: true },
+      database: { embedded: true, singleRole: false },
       jwt: {
         accessTtlMs: 900_000,
         refreshTtlMs: 604_800_000,

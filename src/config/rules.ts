@@ -19,6 +19,7 @@ const NEEDS: readonly (readonly [Name, Name])[] = [
   ['SMTP_USER', 'SMTP_HOST'],
   ['SMTP_TLS_CA', 'SMTP_HOST'],
   ['PAYOUT_BIC', 'PAYOUT_IBAN'],
+  ['DATABASE_SERVER_URL', 'DATABASE_URL'],
 ]
 
 /** Features that cannot work without others: they move money, and that is the ledger's. */
@@ -75,6 +76,9 @@ function checkValues({ values, given, features }: Settings, refuse: Refuse): voi
   if (values.DATABASE_EMBEDDED === false && !given.has('DATABASE_URL')) {
     refuse('DATABASE_URL', 'is missing while DATABASE_EMBEDDED is false')
   }
+  if (values.DATABASE_SINGLE_ROLE === true && given.has('DATABASE_SERVER_URL')) {
+    refuse('DATABASE_SINGLE_ROLE', 'is true while DATABASE_SERVER_URL is given: keep one')
+  }
   if (features && Array.isArray(values.FEATURES)) {
     const unknown = values.FEATURES.filter((name) => !features.includes(name))
     if (unknown.length > 0) {
@@ -111,6 +115,9 @@ function checkProduction({ values, given }: Settings, refuse: Refuse): void {
       'DATABASE_URL',
       'is missing: production needs it, or DATABASE_EMBEDDED=true to keep the embedded database',
     )
+  }
+  if (values.DATABASE_SINGLE_ROLE === true) {
+    refuse('DATABASE_SINGLE_ROLE', 'may not be true in production')
   }
   if (values.RATE_LIMITS === false) refuse('RATE_LIMITS', 'may not be off in production')
   if (!given.has('TLS_CERT') && !given.has('TRUSTED_PROXIES')) {

@@ -46,6 +46,8 @@ function hiddenOf(section: object): string[] {
 const VALUES: Record<string, string> = {
   // Production would refuse some of the examples.
   NODE_ENV: 'test',
+  // Not beside DATABASE_SERVER_URL.
+  DATABASE_SINGLE_ROLE: 'false',
   TLS_CERT: CERTIFICATE,
   TLS_KEY: PRIVATE_KEY,
   SMTP_TLS_CA: CERTIFICATE,

