@@ -27,7 +27,7 @@ export interface RoleOptions {
   readonly ownerUrl: string
   /** Names the server's role, which is there and is used as it is. Default: one made by us. */
   readonly serverUrl?: string | undefined
-  /** The server works as the owner: the operator's choice, for where there can be no second role. */
+  /** The server works as the owner: the operator's choice, where there can be no second role. */
   readonly singleRole?: boolean | undefined
 }
 
@@ -158,7 +158,7 @@ async function letsIn(url: string, database: string): Promise<boolean> {
     )
   } catch (error) {
     // Wrong password, no login, no way in: a class of its own.
-    if (/^28/.test(sqlState(error) ?? '')) return false
+    if (sqlState(error)?.startsWith('28') === true) return false
     throw error
   } finally {
     await sql.close()
@@ -189,9 +189,9 @@ const noSuchRole = (role: string) =>
   `The database has no role ${JSON.stringify(role)}, which DATABASE_SERVER_URL names. ${BY_HAND}`
 
 const mayNotMake = (role: string) =>
-  `The server needs a role of its own, and the owner in DATABASE_URL may not make ${role}. Make it ` +
-  `by hand and name it in DATABASE_SERVER_URL, or let the owner make roles for one start ` +
-  `(CREATEROLE). Outside production, DATABASE_SINGLE_ROLE=true lets the server work as the owner. ` +
+  `The server needs a role of its own, and the owner in DATABASE_URL may not make ${role}. Make ` +
+  `it by hand and name it in DATABASE_SERVER_URL, or let the owner make roles for one start ` +
+  `(CREATEROLE). Outside production DATABASE_SINGLE_ROLE=true lets the server be the owner. ` +
   BY_HAND
 
 const tooMuch = (role: string) =>

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { SQL } from 'bun'
 
-/** The server's own role as it is made where nobody has made one: its name, password and creation. */
+/** The server's own role as it is made where nobody has made one. */
 
 /** What the server's role of a database is called, unless `DATABASE_SERVER_URL` names another. */
 export const serverRoleOf = (database: string) => `${database}_server`

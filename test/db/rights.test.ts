@@ -23,7 +23,8 @@ const TABLES = `
   with relations as (
     select c.oid, n.nspname as schema, c.relname, c.relkind, c.relispartition
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and c.relkind in ('r','p','v','m','f')
+    where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+      and c.relkind in ('r', 'p', 'v', 'm', 'f')
   ), rights as (
     select r.oid, right_name,
       has_table_privilege($1, r.oid, right_name) as whole,

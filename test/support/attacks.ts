@@ -37,7 +37,7 @@ const ATTACKS = {
       ...SHADOWS,
       `create function pg_temp.seize() returns trigger language plpgsql as $$
         begin
-          execute 'alter table public.ledger_accounts drop constraint if exists ledger_accounts_floor';
+          alter table public.ledger_accounts drop constraint if exists ledger_accounts_floor;
           execute 'delete from public.ledger_transfers';
           execute 'delete from public.audit_log';
           execute 'grant all on all tables in schema public to ' || quote_ident(session_user);

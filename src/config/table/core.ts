@@ -138,8 +138,8 @@ export const coreTable = {
     type: postgresUrl,
     absent: 'the role `<database>_server`, with a password made from the owner’s',
     description:
-      'The same database as the role that the server works as. It is there and used as it is; the ' +
-      'owner gives it its rights at each start, and needs to make no roles.',
+      'The same database as the role that the server works as. It is there and used as it is: ' +
+      'the owner gives it its rights at each start, and needs to make no roles.',
     example: 'postgres://rialto_server:password@db.example.org:5432/rialto',
   },
   DATABASE_SINGLE_ROLE: {
