@@ -10,6 +10,11 @@ export function ownerUrl(port: number, { owner }: Credentials): string {
   return urlOf(port, OWNER, owner, DATABASE)
 }
 
+/** The cluster as PostgreSQL's superuser, who makes databases and roles. */
+export function superuserUrl(port: number, { superuser }: Credentials): string {
+  return urlOf(port, 'postgres', superuser, 'postgres')
+}
+
 function urlOf(port: number, role: string, password: string, database: string): string {
   return `postgres://${role}:${password}@127.0.0.1:${port}/${database}`
 }
@@ -56,8 +61,7 @@ export async function needsProvision(port: number, credentials: Credentials): Pr
  * @throws Error when the cluster does not take the passwords in the data folder
  */
 export async function provision(port: number, credentials: Credentials): Promise<void> {
-  const url = urlOf(port, 'postgres', credentials.superuser, 'postgres')
-  await withConnection(url, async (sql) => {
+  await withConnection(superuserUrl(port, credentials), async (sql) => {
     const server = serverRoleOf(DATABASE)
     const [found] = await sql`
       select exists(select from pg_roles where rolname = ${OWNER}) as role,

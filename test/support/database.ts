@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { SQL } from 'bun'
 import { type Database, openDatabase } from '../../db/client.ts'
 import { obtainCredentials } from '../../db/embedded/cluster.ts'
+import { superuserUrl } from '../../db/embedded/database.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.ts'
 import { prepareDatabase } from '../../db/roles.ts'
 import { createServerRole, serverPassword, serverRoleOf } from '../../db/server-role.ts'
@@ -25,7 +26,7 @@ interface TestCluster {
   readonly postgres: EmbeddedPostgres
   readonly folder: string
   /** As PostgreSQL's superuser: whoever administers a database server. */
-  readonly superuserUrl: string
+  readonly superuser: string
 }
 
 let cluster: Promise<TestCluster> | undefined
@@ -40,12 +41,12 @@ function testCluster() {
       dataDir,
       settings: { fsync: 'off', max_connections: '300' },
     })
-    const superuserUrl = superuserOf(dataDir, postgres.port)
+    const superuser = superuserOf(dataDir, postgres.port)
     const { ownerUrl } = postgres
-    const made = { superuserUrl, ownerUrl, name: 'rialto_template', template: 'template1' }
+    const made = { superuser, ownerUrl, name: 'rialto_template', template: 'template1' }
     const template = await createDatabase(made)
     await prepareDatabase({ ownerUrl: template, clock: systemClock, log: quietLog })
-    return { postgres, folder, superuserUrl }
+    return { postgres, folder, superuser }
   })()
   return cluster
 }
@@ -61,13 +62,12 @@ export async function stopTestCluster(): Promise<void> {
 
 /** The URL of the superuser of an embedded PostgreSQL, who makes databases and roles. */
 export function superuserOf(dataDir: string, port: number): string {
-  const { superuser } = obtainCredentials(dataDir, join(dataDir, 'cluster'))
-  return `postgres://postgres:${superuser}@127.0.0.1:${port}/postgres`
+  return superuserUrl(port, obtainCredentials(dataDir, join(dataDir, 'cluster')))
 }
 
 /** The same of the cluster that all tests share. */
 export async function superuserOfTests(): Promise<string> {
-  return (await testCluster()).superuserUrl
+  return (await testCluster()).superuser
 }
 
 /**
@@ -76,16 +76,17 @@ export async function superuserOfTests(): Promise<string> {
  * @returns its owner's URL
  */
 export async function createDatabase(options: {
-  superuserUrl: string
+  /** As the superuser. */
+  superuser: string
   ownerUrl: string
   name: string
   template: string
 }): Promise<string> {
-  const { superuserUrl, name, template } = options
+  const { superuser, name, template } = options
   const url = new URL(options.ownerUrl)
   url.pathname = `/${name}`
   const role = serverRoleOf(name)
-  const sql = new SQL({ url: superuserUrl, max: 1 })
+  const sql = new SQL({ url: superuser, max: 1 })
   try {
     await sql.unsafe(`create database ${name} template ${template} owner ${url.username}`)
     await createServerRole(sql, role, serverPassword(url.password, role))
@@ -102,8 +103,8 @@ const DROP_MS_MAX = 5_000
  * Drops a database, and the server's role of it, once its connections have ended: a closed client
  * says good-bye a moment before PostgreSQL has noticed.
  */
-async function dropDatabase(superuserUrl: string, name: string): Promise<void> {
-  const sql = new SQL({ url: superuserUrl, max: 1 })
+async function dropDatabase(superuser: string, name: string): Promise<void> {
+  const sql = new SQL({ url: superuser, max: 1 })
   const startMs = performance.now()
   try {
     for (;;) {
@@ -126,14 +127,14 @@ async function dropDatabase(superuserUrl: string, name: string): Promise<void> {
 export async function emptyDatabase(
   template = 'template1',
 ): Promise<Pick<TestDatabase, 'url' | 'ownerUrl' | 'drop'>> {
-  const { postgres, superuserUrl } = await testCluster()
+  const { postgres, superuser } = await testCluster()
   const name = `test_${process.pid}_${++count}`
-  const made = { superuserUrl, ownerUrl: postgres.ownerUrl, name, template }
+  const made = { superuser, ownerUrl: postgres.ownerUrl, name, template }
   const ownerUrl = await createDatabase(made)
   const url = new URL(ownerUrl)
   url.username = serverRoleOf(name)
   url.password = serverPassword(url.password, url.username)
-  return { url: url.href, ownerUrl, drop: () => dropDatabase(superuserUrl, name) }
+  return { url: url.href, ownerUrl, drop: () => dropDatabase(superuser, name) }
 }
 
 /** Makes a fresh, migrated database. */

@@ -47,7 +47,7 @@ export async function ownPostgres(): Promise<OwnPostgres> {
   return {
     async database() {
       const ownerUrl = await createDatabase({
-        superuserUrl: superuserOf(dataDir, port),
+        superuser: superuserOf(dataDir, port),
         ownerUrl: firstUrl,
         name: `own_${opened.length}`,
         template: 'template1',
