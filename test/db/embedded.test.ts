@@ -56,14 +56,12 @@ describe('a first start', () => {
     const dataDir = await sharedFolder()
     const before = await start(dataDir)
     const superuser = superuserUrl(before.port, obtainCredentials(dataDir, 'cluster'))
-    const may = async (url: string) =>
-      (
-        await query(
-          url,
-          (sql) => sql`
-            select rolcreaterole or rolcreatedb as may from pg_roles where rolname = 'rialto_owner'`,
-        )
-      )[0].may
+    const may = (url: string) =>
+      query(url, async (sql) => {
+        const [role] = await sql`
+          select rolcreaterole or rolcreatedb as may from pg_roles where rolname = current_user`
+        return role.may as boolean
+      })
     // As earlier versions made it.
     await query(superuser, (sql) => sql`alter role rialto_owner createrole createdb`)
     expect(await may(before.ownerUrl)).toBeTrue()
