@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { SQL } from 'bun'
-import { startEmbeddedPostgres } from '../db/embedded.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../db/embedded.ts'
+import { obtainCredentials } from '../db/embedded/cluster.ts'
+import { superuserUrl } from '../db/embedded/database.ts'
 import { bunOf, type Checkout } from './checkout.ts'
 import { track } from './process.ts'
 import { seed, storeUsers } from './seed.ts'
@@ -21,7 +23,7 @@ export async function startDatabase(
   folder: string,
   users: readonly BenchUser[],
 ): Promise<BenchDatabase> {
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
+  const postgres = await startCluster(folder)
   const { ownerUrl: url, pid } = postgres
   const stop = () => postgres.stop()
   try {
@@ -31,6 +33,21 @@ export async function startDatabase(
     await stop()
     throw error
   }
+}
+
+/** A cluster whose owner may make databases and roles, as those of other checkouts expect. */
+export async function startCluster(folder: string): Promise<EmbeddedPostgres> {
+  const dataDir = join(folder, 'postgres')
+  const postgres = await startEmbeddedPostgres({ dataDir })
+  const { username } = new URL(postgres.ownerUrl)
+  const credentials = obtainCredentials(dataDir, join(dataDir, 'cluster'))
+  const sql = new SQL(superuserUrl(postgres.port, credentials), { max: 1 })
+  try {
+    await sql.unsafe(`alter role ${username} createdb createrole`)
+  } finally {
+    await sql.close()
+  }
+  return postgres
 }
 
 /** Makes one more database in the cluster. @returns its URL, as the owner */

@@ -9,7 +9,7 @@ import { systemClock } from '../src/base/clock.ts'
 import { accountFor } from './embedded/account.ts'
 import { locateBinaries } from './embedded/binaries.ts'
 import { checkCluster, createCluster, obtainCredentials, pathFor } from './embedded/cluster.ts'
-import { answers, ownerUrl, provision } from './embedded/database.ts'
+import { needsProvision, ownerUrl, provision } from './embedded/database.ts'
 import { lockFolder } from './embedded/lock.ts'
 import { sendSignal, stopPostmaster } from './embedded/postmaster.ts'
 import { hasName } from './embedded/program.ts'
@@ -17,7 +17,7 @@ import { launch, type Start, takeOver } from './embedded/server.ts'
 
 /** A running PostgreSQL that this process is responsible for. */
 export interface EmbeddedPostgres {
-  /** Database `rialto` as its owner, who may create roles and databases but is no superuser. */
+  /** Database `rialto` as its owner, who may make neither roles nor databases. */
   readonly ownerUrl: string
   readonly port: number
   readonly pid: number
@@ -76,7 +76,7 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     const server = (await takeOver(start)) ?? (await launch(start))
     const { port, pid } = server
     try {
-      if (created || !(await answers(port, start.credentials))) {
+      if (created || (await needsProvision(port, start.credentials))) {
         await provision(port, start.credentials)
       }
     } catch (error) {

@@ -33,7 +33,7 @@ interface Journal {
   readonly entries: readonly { readonly when: number; readonly tag: string }[]
 }
 
-async function migrate(ownerUrl: string): Promise<void> {
+async function migrate(ownerUrl: string, { database }: Config): Promise<void> {
   const file = join(import.meta.dir, '../db/migrations/meta/_journal.json')
   const { entries } = JSON.parse(readFileSync(file, 'utf8')) as Journal
   const before = await appliedMigrations(ownerUrl).catch((error: unknown) => {
@@ -42,7 +42,9 @@ async function migrate(ownerUrl: string): Promise<void> {
     return undefined
   })
   const log = createLogger({ level: 'warn', clock: systemClock })
-  const { url, separated } = await prepareDatabase({ ownerUrl, clock: systemClock, log })
+  const { serverUrl, singleRole } = database
+  const roles = { ownerUrl, serverUrl, singleRole }
+  const { url, separated } = await prepareDatabase({ ...roles, clock: systemClock, log })
   const { hostname, port, pathname, username } = new URL(url)
   console.log(`database ${hostname}:${port || '5432'}${pathname}`)
   const fresh = entries.filter(({ when }) => before?.has(when) === false).map(({ tag }) => tag)
@@ -53,10 +55,10 @@ async function migrate(ownerUrl: string): Promise<void> {
 
 async function main(): Promise<void> {
   const config: Config = loadConfig({ features: features.map(({ name }) => name) })
-  if (config.database.url !== undefined) return await migrate(config.database.url)
+  if (config.database.url !== undefined) return await migrate(config.database.url, config)
   const embedded = await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres') })
   try {
-    await migrate(embedded.ownerUrl)
+    await migrate(embedded.ownerUrl, config)
   } finally {
     await embedded.stop()
   }

@@ -43,7 +43,8 @@ export async function offlineKernel(
   const stopEmbedded = async () => await embedded?.stop()
   try {
     const ownerUrl = (config.database.url ?? embedded?.ownerUrl) as string
-    const { url } = await prepareDatabase({ ownerUrl, clock, log })
+    const { serverUrl, singleRole } = config.database
+    const { url } = await prepareDatabase({ ownerUrl, serverUrl, singleRole, clock, log })
     const db = openDatabase({ url, clock })
     const metrics = createMetrics()
     const registry = createRegistry([...features, scheduling(schedule)])

@@ -235,7 +235,8 @@ async function startDatabase(
     started.push({ name: 'postgres', stop: () => embedded.stop() })
     ownerUrl = embedded.ownerUrl
   }
-  const { url } = await prepareDatabase({ ownerUrl, clock, log })
+  const { serverUrl, singleRole } = config.database
+  const { url } = await prepareDatabase({ ownerUrl, serverUrl, singleRole, clock, log })
   const db = openDatabase({ url, clock })
   started.push({ name: 'database', stop: () => db.close() })
   return { db, url }

@@ -1,12 +1,10 @@
-import { describe, expect, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ConfigError, loadConfig } from '../src/config.ts'
-import type { Config } from '../src/config.ts'
+import { describe, expect, test } from 'bun:test'
+import { type Config, ConfigError, loadConfig } from '../src/config.ts'
 import { knownNames } from '../src/config/source.ts'
 import { rows, UNREAD_YET } from '../src/config/table.ts'
-import { configFolder, HASH, SECRET } from './config/folder.ts'
-import type { Env } from './config/folder.ts'
+import { configFolder, type Env, HASH, SECRET } from './config/folder.ts'
 
 const folder = configFolder()
 const { load, problemsOf } = folder
@@ -21,7 +19,7 @@ describe('defaults', () => {
       port: 8080,
       publicUrl: 'http://localhost:8080',
       dataDir: join(folder.cwd, '.rialto'),
-      database: { embedded: true },
+      database: { embedded: true, singleRole: false },
       jwt: {
         accessTtlMs: 900_000,
         refreshTtlMs: 604_800_000,

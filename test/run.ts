@@ -84,7 +84,7 @@ async function startPostgres() {
     await child.exited
   }
   if (value === undefined) throw new Error('the PostgreSQL of the tests did not start')
-  return { url: new TextDecoder().decode(value).trim(), stop }
+  return { urls: new TextDecoder().decode(value).trim(), stop }
 }
 
 async function main(): Promise<number> {
@@ -97,7 +97,7 @@ async function main(): Promise<number> {
   const postgres = await startPostgres()
   let code = 0
   try {
-    const env = { ...process.env, RIALTO_TEST_POSTGRES: postgres.url }
+    const env = { ...process.env, RIALTO_TEST_POSTGRES: postgres.urls }
     for (const [n, run] of runs.entries()) {
       if (interruption !== undefined) break
       const together = n === 0 ? [`--parallel=${WORKERS}`, '--no-isolate'] : []

@@ -9,10 +9,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { SQL } from 'bun'
-import { startEmbeddedPostgres } from '../../db/embedded.ts'
 import { bunOf, type Checkout, commitOf, readCheckouts, withoutFolders } from '../checkout.ts'
 import { isEnough, renderComparison } from '../compare.ts'
-import { createDatabase } from '../database.ts'
+import { createDatabase, startCluster } from '../database.ts'
 import { describeMachine, leaveServerCore, pinned } from '../machine.ts'
 import { inTurn } from '../order.ts'
 import { endOnSignals, failIfInterrupted, track } from '../process.ts'
@@ -108,7 +107,7 @@ function render(results: readonly Result[]): string {
 endOnSignals()
 leaveServerCore()
 const folder = mkdtempSync(join(tmpdir(), 'rialto-bench-against-'))
-const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
+const postgres = await startCluster(folder)
 try {
   const section = render(await measureAll({ ownerUrl: postgres.ownerUrl, folder }))
   console.log(section)

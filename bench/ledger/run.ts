@@ -10,6 +10,8 @@ import { parseArgs } from 'node:util'
 import { SQL } from 'bun'
 import { type Database, openDatabase } from '../../db/client.ts'
 import { startEmbeddedPostgres } from '../../db/embedded.ts'
+import { obtainCredentials } from '../../db/embedded/cluster.ts'
+import { superuserUrl } from '../../db/embedded/database.ts'
 import { prepareDatabase } from '../../db/roles.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { createLogger } from '../../src/observe/log.ts'
@@ -78,9 +80,9 @@ async function transactions(url: URL): Promise<number> {
 async function interleaved(book: Book, url: URL, postmaster: number): Promise<Run[]> {
   const floor = Bun.which('pgbench') !== null
   if (floor) {
-    const owner = new SQL({ url: url.href, max: 1 })
-    await owner.unsafe('create database pgbench')
-    await owner.close()
+    const superuser = new SQL({ url: superuserUrl(Number(url.port), credentials()), max: 1 })
+    await superuser.unsafe(`create database pgbench owner ${url.username}`)
+    await superuser.close()
     await pgbench(url, ['-i', '-q', '-s', '10'])
   }
   const runs: Run[] = []
@@ -142,7 +144,9 @@ async function run(db: Database, url: URL, postmaster: number, version: string):
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'rialto-bench-ledger-'))
-const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
+const dataDir = join(folder, 'postgres')
+const credentials = () => obtainCredentials(dataDir, join(dataDir, 'cluster'))
+const postgres = await startEmbeddedPostgres({ dataDir })
 try {
   const { ownerUrl } = postgres
   const log = createLogger({ level: 'error', clock: systemClock })

@@ -1,4 +1,5 @@
 import { SQL } from 'bun'
+import { createServerRole, serverPassword, serverRoleOf } from '../server-role.ts'
 import type { Credentials } from './cluster.ts'
 
 const DATABASE = 'rialto'
@@ -7,6 +8,11 @@ const OWNER = 'rialto_owner'
 /** Where the database is, as its owner. */
 export function ownerUrl(port: number, { owner }: Credentials): string {
   return urlOf(port, OWNER, owner, DATABASE)
+}
+
+/** The cluster as PostgreSQL's superuser, who makes databases and roles. */
+export function superuserUrl(port: number, { superuser }: Credentials): string {
+  return urlOf(port, 'postgres', superuser, 'postgres')
 }
 
 function urlOf(port: number, role: string, password: string, database: string): string {
@@ -33,21 +39,43 @@ export async function answers(port: number, credentials: Credentials): Promise<b
 }
 
 /**
- * Makes the owner and the database; what is there already stays.
+ * Whether something is missing, or the owner can do more than it needs, as those of earlier
+ * versions could: make roles and databases.
+ */
+export async function needsProvision(port: number, credentials: Credentials): Promise<boolean> {
+  try {
+    return await withConnection(ownerUrl(port, credentials), async (sql) => {
+      const [row] = await sql`
+        select rolcreaterole or rolcreatedb
+          or not exists (select from pg_roles where rolname = ${serverRoleOf(DATABASE)}) as needed
+        from pg_roles where rolname = current_user`
+      return row.needed as boolean
+    })
+  } catch {
+    return true
+  }
+}
+
+/**
+ * Makes the owner, the server's role and the database; what is there already stays.
  * @throws Error when the cluster does not take the passwords in the data folder
  */
 export async function provision(port: number, credentials: Credentials): Promise<void> {
-  const url = urlOf(port, 'postgres', credentials.superuser, 'postgres')
-  await withConnection(url, async (sql) => {
+  await withConnection(superuserUrl(port, credentials), async (sql) => {
+    const server = serverRoleOf(DATABASE)
     const [found] = await sql`
       select exists(select from pg_roles where rolname = ${OWNER}) as role,
+        exists(select from pg_roles where rolname = ${server}) as server,
         exists(select from pg_database where datname = ${DATABASE}) as database`
     // The passwords are base64url, and the names constants: nothing to quote.
     await sql.unsafe(
       `${found.role ? 'alter' : 'create'} role ${OWNER}
-         login createdb createrole nosuperuser password '${credentials.owner}'`,
+         login nocreatedb nocreaterole nosuperuser password '${credentials.owner}'`,
     )
-    // To end sessions of the roles it makes, as before dropping a database or restoring one.
+    if (!found.server) {
+      await createServerRole(sql, server, serverPassword(credentials.owner, server))
+    }
+    // To end sessions of the server's role, as before dropping the database or restoring one.
     await sql.unsafe(`grant pg_signal_backend to ${OWNER}`)
     if (!found.database) await sql.unsafe(`create database ${DATABASE} owner ${OWNER}`)
   }).catch((error: Error) => {

@@ -1,3 +1,4 @@
+import type { SQL } from 'bun'
 import { Failure } from '../base/errors.ts'
 import { uuidv7 } from '../base/ids.ts'
 import {
@@ -16,6 +17,7 @@ import type { Context, WriteContext } from '../kernel/context.ts'
 import type { JsonObject } from '../kernel/effects.ts'
 import { type Operation, operation } from '../kernel/operation.ts'
 import {
+  agreedTo,
   type ApprovalRow,
   decideApproval,
   findApproval,
@@ -76,6 +78,8 @@ export interface FourEyes<D> {
    * @throws Failure `not_found` for one that `by` has not made, `conflict` for one that is decided
    */
   withdraw(ctx: WriteContext, id: string, by: { by: string; note: string }): Promise<void>
+  /** What was agreed to, by the ids of the requests: of those that are not, nothing. */
+  agreed(sql: SQL, ids: readonly string[]): Promise<ReadonlyMap<string, D>>
   /** List, approve, reject. */
   readonly operations: readonly Operation[]
   /** The schema of an answer. */
@@ -230,6 +234,10 @@ export function fourEyes<D extends TObject, P = undefined>(
       if (row.requested_by !== by) throw noSuchRequest()
       refuseDecided(row)
       await decide(ctx, row, 'rejected', note)
+    },
+    async agreed(sql, ids) {
+      const rows = await agreedTo(sql, kind, ids)
+      return new Map(rows.map(({ id, details: asked }) => [id, asked as Static<D>]))
     },
     operations: [list, approve, reject],
     output,

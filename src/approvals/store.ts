@@ -70,6 +70,17 @@ export async function findApproval(
   return row
 }
 
+/** What was agreed to, of requests by their ids. */
+export async function agreedTo(
+  sql: SQL,
+  kind: string,
+  ids: readonly string[],
+): Promise<Pick<ApprovalRow, 'id' | 'details'>[]> {
+  return await sql`
+    select id, details from approvals where kind = ${kind} and state = 'approved'
+      and id = any(${`{${ids.join(',')}}`}::text::uuid[])`
+}
+
 /** Requests of a kind, newest first, before `cursor`. */
 export async function listApprovals(
   sql: SQL,

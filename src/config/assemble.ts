@@ -82,7 +82,16 @@ export function assemble(values: Values, keys: Keys, notices: readonly string[])
     port: v.PORT,
     publicUrl,
     dataDir: v.DATA_DIR,
-    database: section({ url: v.DATABASE_URL, embedded: v.DATABASE_URL === undefined }, 'url'),
+    database: section(
+      {
+        url: v.DATABASE_URL,
+        serverUrl: v.DATABASE_SERVER_URL,
+        singleRole: v.DATABASE_SINGLE_ROLE,
+        embedded: v.DATABASE_URL === undefined,
+      },
+      'url',
+      'serverUrl',
+    ),
     redisUrl: v.REDIS_URL,
     jwt: section(
       {

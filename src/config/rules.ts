@@ -1,10 +1,8 @@
 /** What settings demand of each other, and what production demands of all. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { rows, table } from './table.ts'
-import type { Name, Values } from './table.ts'
-import { EVERY_FEATURE } from './types.ts'
-import type { ConfigProblem } from './types.ts'
+import { type Name, rows, table, type Values } from './table.ts'
+import { type ConfigProblem, EVERY_FEATURE } from './types.ts'
 
 /** Settings of which none makes sense without the others. */
 const TOGETHER: readonly (readonly Name[])[] = [
@@ -19,6 +17,7 @@ const NEEDS: readonly (readonly [Name, Name])[] = [
   ['SMTP_USER', 'SMTP_HOST'],
   ['SMTP_TLS_CA', 'SMTP_HOST'],
   ['PAYOUT_BIC', 'PAYOUT_IBAN'],
+  ['DATABASE_SERVER_URL', 'DATABASE_URL'],
 ]
 
 /** Features that cannot work without others: they move money, and that is the ledger's. */
@@ -75,6 +74,9 @@ function checkValues({ values, given, features }: Settings, refuse: Refuse): voi
   if (values.DATABASE_EMBEDDED === false && !given.has('DATABASE_URL')) {
     refuse('DATABASE_URL', 'is missing while DATABASE_EMBEDDED is false')
   }
+  if (values.DATABASE_SINGLE_ROLE === true && given.has('DATABASE_SERVER_URL')) {
+    refuse('DATABASE_SINGLE_ROLE', 'is true while DATABASE_SERVER_URL is given: keep one')
+  }
   if (features && Array.isArray(values.FEATURES)) {
     const unknown = values.FEATURES.filter((name) => !features.includes(name))
     if (unknown.length > 0) {
@@ -111,6 +113,9 @@ function checkProduction({ values, given }: Settings, refuse: Refuse): void {
       'DATABASE_URL',
       'is missing: production needs it, or DATABASE_EMBEDDED=true to keep the embedded database',
     )
+  }
+  if (values.DATABASE_SINGLE_ROLE === true) {
+    refuse('DATABASE_SINGLE_ROLE', 'may not be true in production')
   }
   if (values.RATE_LIMITS === false) refuse('RATE_LIMITS', 'may not be off in production')
   if (!given.has('TLS_CERT') && !given.has('TRUSTED_PROXIES')) {

@@ -20,8 +20,16 @@ export interface Config {
   publicUrl: string
   /** Absolute. */
   dataDir: string
-  /** Secret: `url`. It is absent exactly when `embedded` is true. */
-  database: { url?: string; embedded: boolean }
+  /** Secret: `url`, absent exactly when `embedded` is true, and `serverUrl`. */
+  database: {
+    /** As the owner of the tables. */
+    url?: string
+    /** As the server's role. */
+    serverUrl?: string
+    /** The server works as the owner. */
+    singleRole: boolean
+    embedded: boolean
+  }
   /** Secret. Absent: everything stays in this process. */
   redisUrl?: string
   /** Secret: `secrets`, of which the first signs and all verify. */

@@ -15,9 +15,10 @@ import { Failure } from '../base/errors.ts'
 import { feature } from '../kernel/feature.ts'
 import type { Job } from '../kernel/job.ts'
 import { fail, file, files, order, queue, settle, settleFile } from './admin.ts'
+import { approval } from './approval.ts'
 import { payoutChanged } from './channels.ts'
 import { deliverAll } from './orders.ts'
-import { approval, cancel, get, list, request } from './requests.ts'
+import { cancel, get, list, request } from './requests.ts'
 import { isUnderWay, listPrepared } from './store.ts'
 
 /** Every five minutes, and so after a crash: what is ordered has to get to the bank. */

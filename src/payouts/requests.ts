@@ -1,7 +1,6 @@
-import { fourEyes } from '../approvals/index.ts'
 import { Failure } from '../base/errors.ts'
 import { uuidv7 } from '../base/ids.ts'
-import { input, page, pageFields, t, Timestamp, Uuid } from '../base/schema.ts'
+import { input, page, pageFields, t, Uuid } from '../base/schema.ts'
 import { user } from '../kernel/access.ts'
 import { emission } from '../kernel/channel.ts'
 import type { WriteContext } from '../kernel/context.ts'
@@ -9,6 +8,7 @@ import { operation } from '../kernel/operation.ts'
 import { Accounts, bookActs, lockPeople, needsStepUp } from '../ledger/index.ts'
 import { IBAN_PATTERN, ibanOf } from '../money/iban.ts'
 import { Amount, AssetCode, formatAmount, parseAmount } from '../money/money.ts'
+import { approval } from './approval.ts'
 import { Payout, payoutChanged } from './channels.ts'
 import { Bank } from './orders.ts'
 import { HOLD_MS, PAYOUT_ASSET, payoutAct, showPayout, step } from './steps.ts'
@@ -30,49 +30,6 @@ const DAY_MS = 86_400_000
 const OPEN_MAX = 10
 /** How long a new destination, or one after a change of password or second factor, waits. */
 const SETTLING_IN_MS = DAY_MS
-
-const Details = t.Object({
-  for_user_id: Uuid,
-  asset: AssetCode,
-  amount: t.String(),
-  iban: t.String(),
-  name: t.String(),
-  not_before: Timestamp,
-})
-
-/** The second pair of eyes: an administrator, who is never the owner. */
-export const approval = fourEyes({
-  kind: 'payouts.payout',
-  details: Details,
-  names: {
-    list: 'payouts.approvals',
-    approve: 'payouts.approve',
-    reject: 'payouts.reject',
-  },
-  path: '/admin/payouts/requests',
-  what: 'a payout that its owner has asked for',
-  ofOneself: true,
-  // The money is held as long: until somebody decides, or its owner takes it back.
-  ttlMs: HOLD_MS,
-  audited: ({ for_user_id, iban, name, ...after }) => ({
-    after,
-    personal: { iban, name },
-    subjectId: for_user_id,
-  }),
-  async approved(ctx, { id }) {
-    const { tx, clock } = ctx
-    const row = await lockPayout(tx.sql, id)
-    if (row.notBefore.getTime() > clock.now()) {
-      throw new Failure('conflict', `Held until ${row.notBefore.toISOString()}`)
-    }
-    await lockPeople(tx.sql, [row.userId], { blocked: 'refused' })
-    await step(ctx, [row], 'approved')
-  },
-  async rejected(ctx, { id, note }) {
-    const row = await lockPayout(ctx.tx.sql, id)
-    await step(ctx, [row], 'rejected', { reason: note ?? 'Rejected' })
-  },
-})
 
 /** Asks for money to be sent to a bank account. */
 export const request = operation('payouts.request', {

@@ -65,6 +65,29 @@ export async function lockPayoutsOf(sql: SQL, fileId: string): Promise<PayoutRow
   return rows.map(rowOf)
 }
 
+/** Payouts of an order as they are, in order of their ids. */
+export async function payoutsOf(sql: SQL, fileId: string): Promise<PayoutRow[]> {
+  const rows = (await sql`
+    select ${sql.unsafe(COLUMNS)} from payouts where file_id = ${fileId} order by id`) as Raw[]
+  return rows.map(rowOf)
+}
+
+/** What is set aside for payouts in the ledger, and whose it is, by the payouts' ids. */
+export async function openHolds(
+  sql: SQL,
+  ids: readonly string[],
+): Promise<Map<string, { amount: bigint; owner: string | null }>> {
+  const rows = (await sql`
+    select h.id, h.amount::text, a.owner from ledger_holds h join ledger_accounts a
+      on a.id = h.account and a.kind = 'wallet'
+    where h.state = 'open' and h.id = any(${`{${ids.join(',')}}`}::text::uuid[])`) as {
+    id: string
+    amount: string
+    owner: string | null
+  }[]
+  return new Map(rows.map(({ id, amount, owner }) => [id, { amount: BigInt(amount), owner }]))
+}
+
 /** Approved payouts that nobody else is about to order, locked, oldest first. */
 export async function lockApproved(sql: SQL, limit: number): Promise<PayoutRow[]> {
   const rows = (await sql`

@@ -1,9 +1,8 @@
-import { describe, expect, test } from 'bun:test'
 import { generateKeyPairSync } from 'node:crypto'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { configFolder, SECRET } from './folder.ts'
-import type { Env } from './folder.ts'
+import { describe, expect, test } from 'bun:test'
+import { configFolder, type Env, SECRET } from './folder.ts'
 
 const folder = configFolder()
 const { load, problemsOf } = folder
@@ -28,6 +27,18 @@ describe('settings that belong together', () => {
     [
       { DATABASE_EMBEDDED: 'true', DATABASE_URL: 'postgres://h/x' },
       'DATABASE_EMBEDDED is true while DATABASE_URL is given: keep one',
+    ],
+    [
+      { DATABASE_SERVER_URL: 'postgres://s@h/x' },
+      'DATABASE_URL is missing beside DATABASE_SERVER_URL',
+    ],
+    [
+      {
+        DATABASE_URL: 'postgres://h/x',
+        DATABASE_SERVER_URL: 'postgres://s@h/x',
+        DATABASE_SINGLE_ROLE: 'true',
+      },
+      'DATABASE_SINGLE_ROLE is true while DATABASE_SERVER_URL is given: keep one',
     ],
     [{ DATABASE_EMBEDDED: 'no' }, 'DATABASE_URL is missing while DATABASE_EMBEDDED is false'],
   ])('%j', (env, problem) => {
@@ -83,6 +94,7 @@ describe('production', () => {
   test.each<[Env, string]>([
     [{ PUBLIC_URL: 'http://a.org' }, 'PUBLIC_URL must begin with https:// in production'],
     [{ RATE_LIMITS: 'off' }, 'RATE_LIMITS may not be off in production'],
+    [{ DATABASE_SINGLE_ROLE: 'true' }, 'DATABASE_SINGLE_ROLE may not be true in production'],
   ])('refuses %j, which development accepts', (env, problem) => {
     expect(problemsOf({ ...production, ...env })).toEqual([problem])
     expect(problemsOf(env)).toEqual([])
@@ -91,7 +103,10 @@ describe('production', () => {
   test('takes the embedded database only when it is chosen', () => {
     const env = { ...production, DATABASE_URL: undefined }
     expect(problemsOf(env)[0]).toContain('or DATABASE_EMBEDDED=true')
-    expect(load({ ...env, DATABASE_EMBEDDED: 'true' }).database).toEqual({ embedded: true })
+    expect(load({ ...env, DATABASE_EMBEDDED: 'true' }).database).toEqual({
+      embedded: true,
+      singleRole: false,
+    })
   })
 
   test('mail needs a server, and a sender unless its account is one', () => {

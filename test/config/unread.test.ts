@@ -1,12 +1,12 @@
 /** No setting without a reader: the table only has what changes something. */
 
-import { describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { describe, expect, test } from 'bun:test'
 import { rows } from '../../src/config/table.ts'
+import { CERTIFICATE, PRIVATE_KEY } from '../mail/certificates.ts'
 import { configFolder, HASH, SECRET } from './folder.ts'
 import { Readers } from './readers.ts'
-import { CERTIFICATE, PRIVATE_KEY } from '../mail/certificates.ts'
 
 const root = join(import.meta.dir, '../..')
 
@@ -46,6 +46,8 @@ function hiddenOf(section: object): string[] {
 const VALUES: Record<string, string> = {
   // Production would refuse some of the examples.
   NODE_ENV: 'test',
+  // Not beside DATABASE_SERVER_URL.
+  DATABASE_SINGLE_ROLE: 'false',
   TLS_CERT: CERTIFICATE,
   TLS_KEY: PRIVATE_KEY,
   SMTP_TLS_CA: CERTIFICATE,

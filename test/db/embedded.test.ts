@@ -1,9 +1,19 @@
-import { describe, expect, test } from 'bun:test'
-import { chownSync, cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { SQL } from 'bun'
+import { describe, expect, test } from 'bun:test'
 import { startEmbeddedPostgres } from '../../db/embedded.ts'
+import { obtainCredentials } from '../../db/embedded/cluster.ts'
+import { superuserUrl } from '../../db/embedded/database.ts'
 import { identify, isAlive } from '../../db/embedded/postmaster.ts'
 import { embeddedPostgres, gone, isRoot, NOBODY, query } from '../support/embedded.ts'
 
@@ -28,8 +38,8 @@ describe('a first start', () => {
       database: 'rialto',
       role: 'rialto_owner',
       super: false,
-      databases: true,
-      roles: true,
+      databases: false,
+      roles: false,
       owner: 'rialto_owner',
       lower: 'äé',
       fsync: 'on',
@@ -48,6 +58,23 @@ describe('a first start', () => {
     for (const name of ['credentials.json', 'postgres.log', 'lock', 'owner.json', 'cluster']) {
       expect(statSync(join(dataDir, name)).mode & 0o077).toBe(0)
     }
+  })
+
+  test('of a later version takes from its owner what only its making needed', async () => {
+    const dataDir = await sharedFolder()
+    const before = await start(dataDir)
+    const superuser = superuserUrl(before.port, obtainCredentials(dataDir, 'cluster'))
+    const may = (url: string) =>
+      query(url, async (sql) => {
+        const [role] = await sql`
+          select rolcreaterole or rolcreatedb as may from pg_roles where rolname = current_user`
+        return role.may as boolean
+      })
+    // As earlier versions made it.
+    await query(superuser, (sql) => sql`alter role rialto_owner createrole createdb`)
+    expect(await may(before.ownerUrl)).toBeTrue()
+    await before.stop()
+    expect(await may((await start(dataDir)).ownerUrl)).toBeFalse()
   })
 
   test('that is cut off before the database was made makes it next time', async () => {

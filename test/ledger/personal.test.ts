@@ -148,7 +148,7 @@ describe('over the product', () => {
     await sql`
       insert into payouts (id, user_id, asset, amount, iban, name, state, not_before, requested_at,
         updated_at)
-      values (${crypto.randomUUID()}, ${ada.id}, 'EUR', 1, ${IBAN}, 'Ada', 'approved', now(),
+      values (${crypto.randomUUID()}, ${ada.id}, 'EUR', 1, ${IBAN}, 'Ada', 'requested', now(),
         now(), now())`
     const { status, body } = await close(ada)
     expect([status, body['detail']]).toEqual([

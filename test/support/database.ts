@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import { SQL } from 'bun'
 import { type Database, openDatabase } from '../../db/client.ts'
 import { startEmbeddedPostgres } from '../../db/embedded.ts'
+import { obtainCredentials } from '../../db/embedded/cluster.ts'
+import { superuserUrl } from '../../db/embedded/database.ts'
 import { prepareDatabase } from '../../db/roles.ts'
+import { createServerRole, serverPassword, serverRoleOf } from '../../db/server-role.ts'
 import { sqlState } from '../../db/transaction.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { quietLog } from './log.ts'
@@ -21,9 +24,16 @@ export interface TestDatabase {
 }
 
 /** A PostgreSQL for the databases of many tests, in a folder of its own. */
-interface TestCluster {
-  readonly ownerUrl: string
+interface TestCluster extends ClusterUrls {
   stop(): Promise<void>
+}
+
+/** Who may do what in a PostgreSQL of the tests. */
+interface ClusterUrls {
+  /** As the owner of databases, who can make none. */
+  readonly ownerUrl: string
+  /** As PostgreSQL's superuser: whoever administers a database server. */
+  readonly superuser: string
 }
 
 /** Memory as a folder, where Linux has it, and how much must be free for it to be used. */
@@ -48,14 +58,18 @@ function clusterParent(): string {
  */
 export async function startTestCluster(): Promise<TestCluster> {
   const folder = mkdtempSync(join(clusterParent(), 'rialto-test-'))
-  const { ownerUrl, stop } = await startEmbeddedPostgres({
-    dataDir: join(folder, 'postgres'),
+  const dataDir = join(folder, 'postgres')
+  const { ownerUrl, port, stop } = await startEmbeddedPostgres({
+    dataDir,
     settings: { fsync: 'off', max_connections: '800', max_wal_size: '256MB' },
   })
-  const template = await createDatabase(ownerUrl, 'rialto_template', 'template1')
+  const superuser = superuserOf(dataDir, port)
+  const made = { superuser, ownerUrl, name: 'rialto_template', template: 'template1' }
+  const template = await createDatabase(made)
   await prepareDatabase({ ownerUrl: template, clock: systemClock, log: quietLog })
   return {
     ownerUrl,
+    superuser,
     async stop() {
       await stop()
       rmSync(folder, { recursive: true, force: true })
@@ -69,34 +83,52 @@ let own: Promise<TestCluster> | undefined
 let count = 0
 
 /** The run's PostgreSQL, or, in a run without the launcher's, one that this process starts. */
-async function clusterUrl(): Promise<string> {
+async function cluster(): Promise<ClusterUrls> {
   const shared = process.env[SHARED]
-  if (shared !== undefined) return shared
-  own ??= startTestCluster()
-  return (await own).ownerUrl
+  if (shared !== undefined) return JSON.parse(shared) as ClusterUrls
+  return await (own ??= startTestCluster())
 }
 
 /** Stops the PostgreSQL that this process has started, if it has. */
 export async function stopTestCluster(): Promise<void> {
-  const cluster = await own
+  const started = await own
   own = undefined
-  await cluster?.stop()
+  await started?.stop()
 }
 
-/** Makes a database beside another; returns its owner's URL. */
-export async function createDatabase(
-  ownerUrl: string,
-  name: string,
-  template: string,
-): Promise<string> {
-  const sql = new SQL({ url: ownerUrl, max: 1 })
+/** The URL of the superuser of an embedded PostgreSQL, who makes databases and roles. */
+export function superuserOf(dataDir: string, port: number): string {
+  return superuserUrl(port, obtainCredentials(dataDir, join(dataDir, 'cluster')))
+}
+
+/** The same of the PostgreSQL that the tests of a run share. */
+export async function superuserOfTests(): Promise<string> {
+  return (await cluster()).superuser
+}
+
+/**
+ * Makes a database of the same owner, and the server's role of it, as whoever administers a
+ * database server would: the owner may make neither.
+ * @returns its owner's URL
+ */
+export async function createDatabase(options: {
+  /** As the superuser. */
+  superuser: string
+  ownerUrl: string
+  name: string
+  template: string
+}): Promise<string> {
+  const { superuser, name, template } = options
+  const url = new URL(options.ownerUrl)
+  url.pathname = `/${name}`
+  const role = serverRoleOf(name)
+  const sql = new SQL({ url: superuser, max: 1 })
   try {
-    await sql.unsafe(`create database ${name} template ${template}`)
+    await sql.unsafe(`create database ${name} template ${template} owner ${url.username}`)
+    await createServerRole(sql, role, serverPassword(url.password, role))
   } finally {
     await sql.close()
   }
-  const url = new URL(ownerUrl)
-  url.pathname = `/${name}`
   return url.href
 }
 
@@ -104,16 +136,17 @@ export async function createDatabase(
 const DROP_MS_MAX = 5_000
 
 /**
- * Drops a database once its connections have ended: `force` may not end those of the server's
- * role, and a closed client says good-bye a moment before PostgreSQL has noticed.
+ * Drops a database, and the server's role of it, once its connections have ended: a closed client
+ * says good-bye a moment before PostgreSQL has noticed.
  */
-async function dropDatabase(ownerUrl: string, name: string): Promise<void> {
-  const sql = new SQL({ url: ownerUrl, max: 1 })
+async function dropDatabase(superuser: string, name: string): Promise<void> {
+  const sql = new SQL({ url: superuser, max: 1 })
   const startMs = performance.now()
   try {
     for (;;) {
       try {
         await sql.unsafe(`drop database if exists ${name} with (force)`)
+        await sql.unsafe(`drop role if exists ${serverRoleOf(name)}`)
         return
       } catch (error) {
         const busy = ['42501', '55006'].includes(sqlState(error) ?? '')
@@ -126,12 +159,24 @@ async function dropDatabase(ownerUrl: string, name: string): Promise<void> {
   }
 }
 
-/** Makes a fresh, migrated database. */
-export async function testDatabase(): Promise<TestDatabase> {
-  const server = await clusterUrl()
+/** A database in which nothing is yet, and the server's role of it, which may do nothing there. */
+export async function emptyDatabase(
+  template = 'template1',
+): Promise<Pick<TestDatabase, 'url' | 'ownerUrl' | 'drop'>> {
+  const { superuser, ownerUrl: other } = await cluster()
   // Several processes make databases here, and a worker may count anew for each of its files.
   const name = `test_${process.pid}_${++count}_${randomBytes(4).toString('hex')}`
-  const ownerUrl = await createDatabase(server, name, 'rialto_template')
+  const ownerUrl = await createDatabase({ superuser, ownerUrl: other, name, template })
+  const url = new URL(ownerUrl)
+  url.username = serverRoleOf(name)
+  url.password = serverPassword(url.password, url.username)
+  return { url: url.href, ownerUrl, drop: () => dropDatabase(superuser, name) }
+}
+
+/** Makes a fresh, migrated database. */
+export async function testDatabase(): Promise<TestDatabase> {
+  const made = await emptyDatabase('rialto_template')
+  const { ownerUrl } = made
   const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
   const db = openDatabase({ url, clock: systemClock })
   return {
@@ -140,7 +185,7 @@ export async function testDatabase(): Promise<TestDatabase> {
     db,
     async drop() {
       await db.close()
-      await dropDatabase(server, name)
+      await made.drop()
     },
   }
 }

@@ -6,9 +6,9 @@
 import { startTestCluster } from './database.ts'
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)
-const { ownerUrl, stop } = await startTestCluster()
+const { ownerUrl, superuser, stop } = await startTestCluster()
 try {
-  console.log(ownerUrl)
+  console.log(JSON.stringify({ ownerUrl, superuser }))
   for await (const _ of Bun.stdin.stream());
 } finally {
   await stop()

@@ -6,7 +6,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../db/embedded.
 import { isAlive } from '../../db/embedded/postmaster.ts'
 import { prepareDatabase } from '../../db/roles.ts'
 import { systemClock } from '../../src/base/clock.ts'
-import { createDatabase, type TestDatabase } from './database.ts'
+import { createDatabase, superuserOf, type TestDatabase } from './database.ts'
 import { quietLog } from './log.ts'
 import { until } from './wait.ts'
 
@@ -28,7 +28,8 @@ export interface OwnPostgres {
 export async function ownPostgres(): Promise<OwnPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'rialto-postgres-'))
   const settings = { max_connections: '200' }
-  const launch = () => startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), settings })
+  const dataDir = join(folder, 'postgres')
+  const launch = () => startEmbeddedPostgres({ dataDir, settings })
   let postgres: EmbeddedPostgres | undefined = await launch()
   const { ownerUrl: firstUrl, port } = postgres
   const opened: TestDatabase['db'][] = []
@@ -45,7 +46,12 @@ export async function ownPostgres(): Promise<OwnPostgres> {
   }
   return {
     async database() {
-      const ownerUrl = await createDatabase(firstUrl, `own_${opened.length}`, 'template1')
+      const ownerUrl = await createDatabase({
+        superuser: superuserOf(dataDir, port),
+        ownerUrl: firstUrl,
+        name: `own_${opened.length}`,
+        template: 'template1',
+      })
       const { url } = await prepareDatabase({ ownerUrl, clock: systemClock, log: quietLog })
       const db = openDatabase({ url, clock: systemClock })
       opened.push(db)

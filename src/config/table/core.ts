@@ -126,9 +126,31 @@ export const coreTable = {
     ],
     type: postgresUrl,
     absent: 'embedded PostgreSQL in `DATA_DIR`',
-    description: 'The PostgreSQL database.',
+    description:
+      'The PostgreSQL database, as the owner of its tables, who migrates. The server works as a ' +
+      'lesser role, which the owner makes if it is missing and may make roles.',
     production: 'Required, unless `DATABASE_EMBEDDED=true`.',
     example: 'postgres://rialto:password@db.example.org:5432/rialto',
+  },
+  DATABASE_SERVER_URL: {
+    group: 'Storage',
+    secret: true,
+    type: postgresUrl,
+    absent: 'the role `<database>_server`, with a password made from the owner’s',
+    description:
+      'The same database as the role that the server works as. It is there and used as it is: ' +
+      'the owner gives it its rights at each start, and needs to make no roles.',
+    example: 'postgres://rialto_server:password@db.example.org:5432/rialto',
+  },
+  DATABASE_SINGLE_ROLE: {
+    group: 'Storage',
+    type: flag,
+    default: 'false',
+    description:
+      'The server works as the owner of the tables, for databases that give one role only: a ' +
+      'hostile statement in it can then do everything. Said at each start.',
+    production: '`true` is refused.',
+    example: 'true',
   },
   DATABASE_EMBEDDED: {
     group: 'Storage',
