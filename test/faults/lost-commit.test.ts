@@ -71,7 +71,7 @@ async function callAndCut(operation: string, on: string, key?: string): Promise<
 }
 
 const seen = (on: string) =>
-  watcher.wait((f) => f.type === 'noted' && f.channel === `lab:${on}`, 5_000)
+  watcher.wait((f) => f.type === 'noted' && f.channel === `lab:${on}`, 15_000)
 
 const notes = (on: string) =>
   watcher.frames.filter((f) => f.channel === `lab:${on}` && f.type === 'noted')

@@ -35,7 +35,7 @@ const mistakesOf = async (document: Document) => {
 // The parser takes seconds for it, and so reads it once; the sample is read with its mistake.
 test('the document of the product is valid AsyncAPI 3.0', async () => {
   expect(await mistakesOf(documentOf(createRegistry(features)))).toEqual([])
-})
+}, 120_000)
 
 describe.each([
   ['the sample', createRegistry([sampleFeature])],
