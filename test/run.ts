@@ -28,6 +28,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   'test/faults/queue-restart.test.ts': 'kills PostgreSQL under a worker',
   'test/faults/redis.test.ts': 'a revocation is known within a second',
   'test/jobs/worker.test.ts': 'jobs start within 90 to 200 ms',
+  'test/security/enumeration.test.ts': 'compares how long answers take',
   'test/observe/log.test.ts': 'the event loop stands still for at most 300 ms',
   'test/observe/redact.test.ts': 'patterns answer within 50 ms',
 }

@@ -99,12 +99,12 @@ test('one that takes nothing costs no more than its share, and gets everything l
     receiver.reply(200)
     const before = receiver.received.length
     await later(server, 400_000)
-    await until(() => new Set(ns(receiver).slice(before)).size === 2_500, 'all are there', 40_000)
+    await until(() => new Set(ns(receiver).slice(before)).size === 2_500, 'all are there', 80_000)
     expect(await service.get(id)).toMatchObject({ behind: 0, missed: 0 })
   } finally {
     await server.stop()
   }
-}, 90_000)
+}, 150_000)
 
 describe('a server that is killed', () => {
   /** A server in a process of its own. */
