@@ -60,7 +60,8 @@ test('a day of records is dropped three days after it began, and no sooner', asy
   await owner`select rialto_rotate_idempotency()`
   for (const age of [1, 2, 3]) {
     await owner.unsafe(`do $$ begin execute format(
-      'create table if not exists idempotency_%s partition of idempotency for values from (%L) to (%L)',
+      'create table if not exists idempotency_%s partition of idempotency
+        for values from (%L) to (%L)',
       to_char(current_date - ${age}, 'YYYYMMDD'), current_date - ${age}, current_date - ${age} + 1);
     end $$`)
   }
