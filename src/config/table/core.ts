@@ -136,7 +136,7 @@ export const coreTable = {
     group: 'Storage',
     secret: true,
     type: postgresUrl,
-    absent: 'the role `<database>_server`, with a password made from the owner’s',
+    absent: 'the role named as the database and `_server`, its password made from the owner’s',
     description:
       'The same database as the role that the server works as. It is there and used as it is: ' +
       'the owner gives it its rights at each start, and needs to make no roles.',
